@@ -1,0 +1,70 @@
+# Everything that is built lies in .build/ and in the cache below; `make clean` removes both.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+BUILD := .build
+ENVS := $(BUILD)/envs
+CACHE := $(or $(ELASTIC_JUPYTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/elastic-jupyter)
+UV := $(BUILD)/uv/bin/uv
+PROXY := $(BUILD)/node/node_modules/.bin/configurable-http-proxy
+ENV_NAMES := hub gateway user tools
+STAMPS := $(ENV_NAMES:%=$(ENVS)/%.ready)
+PACKAGES := crds elastic_frontend elastic_spawner hub_config kernel_core local_cluster process_proxies
+
+export UV_CACHE_DIR := $(CACHE)/uv
+export UV_NO_PROGRESS := 1
+export UV_LINK_MODE := $(or $(UV_LINK_MODE),hardlink)
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: demo
+demo: build ## the whole product on this machine (ONCE=1: the tour by itself; STATE_DIR, IDLE_TIMEOUT, GPUS, USERS, PORT)
+	@$(ENVS)/tools/bin/python -m local_cluster.demo $(if $(filter 1,$(ONCE)),--once)
+
+.PHONY: build
+build: system $(STAMPS) $(PROXY) ## environments, proxy and the Kubernetes control plane (cached)
+	@$(ENVS)/tools/bin/python -m local_cluster build
+
+.PHONY: system
+system:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found. Install Python 3.11 (Debian 12: apt-get install python3.11 python3.11-venv) or name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), but Enterprise Gateway 3.3 needs Python 3.11. Name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@command -v bwrap >/dev/null || { echo "bubblewrap was not found: pods run in its sandboxes. Install it as root: apt-get install bubblewrap"; exit 1; }
+
+$(UV): requirements/uv.lock
+	@echo "uv: the installer of all environments"
+	@$(PYTHON) -m venv $(BUILD)/uv
+	@$(BUILD)/uv/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.lock
+	@touch $@
+
+$(ENVS)/%.ready: requirements/%.lock setup.cfg | $(UV)
+	@echo "environment $*: $(ENVS)/$*"
+	@mkdir -p $(ENVS) $(CACHE)
+	@test -x $(ENVS)/$*/bin/python || $(UV) venv -q --python $(PYTHON) $(ENVS)/$*
+	@$(UV) pip sync -q --require-hashes --python $(ENVS)/$*/bin/python requirements/$*.lock
+	@$(UV) pip install -q --no-deps --config-settings editable_mode=compat --python $(ENVS)/$*/bin/python -e .
+	@touch $@
+
+$(PROXY): hub_config/npm/package-lock.json $(ENVS)/hub.ready
+	@echo "proxy: configurable-http-proxy"
+	@mkdir -p $(BUILD)/node
+	@cp hub_config/npm/package.json hub_config/npm/package-lock.json $(BUILD)/node/
+	@cd $(BUILD)/node && PATH="$(CURDIR)/$(ENVS)/hub/bin:$$PATH" npm ci --silent --no-audit --no-fund
+	@touch $@
+
+.PHONY: lock
+lock: $(UV) ## refresh every lock file
+	@for name in uv $(ENV_NAMES); do echo "lock $$name"; \
+	  $(UV) pip compile -q --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header \
+	    requirements/$$name.in -o requirements/$$name.lock; done
+	@cd hub_config/npm && PATH="$(CURDIR)/$(ENVS)/hub/bin:$$PATH" npm install --package-lock-only --omit-lockfile-registry-resolved --silent
+
+.PHONY: clean
+clean: ## remove all that was built, here and in the cache
+	rm -rf $(BUILD) $(CACHE) *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
