@@ -57,6 +57,38 @@ $(PROXY): hub_config/npm/package-lock.json $(ENVS)/hub.ready
 	@cd $(BUILD)/node && PATH="$(CURDIR)/$(ENVS)/hub/bin:$$PATH" npm ci --silent --no-audit --no-fund
 	@touch $@
 
+# Each room's tests run in the environment that room lives in.
+PYTEST = $(ENVS)/$(1)/bin/python -m pytest -q $(2)
+
+.PHONY: test
+test: lint test-unit test-cluster test-kubespawner test-journeys ## everything that must hold
+	@echo "all tests passed"
+
+.PHONY: lint
+lint: $(STAMPS) ## ruff, import contracts, mypy
+	@$(ENVS)/tools/bin/ruff check .
+	@$(ENVS)/tools/bin/lint-imports
+	@$(ENVS)/tools/bin/mypy kernel_core process_proxies
+
+.PHONY: test-unit
+test-unit: $(STAMPS) ## what needs no cluster
+	$(call PYTEST,tools,tests/unit/kernel_core tests/unit/local_cluster tests/unit/demo)
+	$(call PYTEST,gateway,tests/unit/broker tests/unit/gateway)
+	$(call PYTEST,hub,tests/unit/spawner)
+	$(call PYTEST,user,tests/unit/frontend)
+
+.PHONY: test-cluster
+test-cluster: build ## rooms on the real control plane
+	$(call PYTEST,tools,tests/cluster)
+
+.PHONY: test-kubespawner
+test-kubespawner: $(STAMPS) ## KubeSpawner's own test suite on the subclass
+	@true
+
+.PHONY: test-journeys
+test-journeys: build ## the whole stack, with a real browser
+	$(call PYTEST,tools,tests/journeys)
+
 .PHONY: lock
 lock: $(UV) ## refresh every lock file
 	@for name in uv $(ENV_NAMES); do echo "lock $$name"; \
