@@ -1,0 +1,321 @@
+"""Applies plans: the one writer of a kernel's status and the maker of its pods.
+
+A thin shell around ``make_plan``. Everything it remembers (who has answered, what was refused) may be lost:
+another process that starts from the objects alone goes on where this one stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from kernel_core.cluster.client import (
+    PODS,
+    SECRETS,
+    AlreadyExistsError,
+    Client,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    custom,
+)
+from kernel_core.cluster.informer import Informer
+from kernel_core.cluster.queue import Queue
+from kernel_core.cluster.store import KERNEL_RESOURCE, Kernels
+from kernel_core.deadlines import STOP_LIMIT, Activity
+from kernel_core.kernel import ExecutionState, Kernel, Phase, Pod, Reason, Status, parse_pod, status_json
+from kernel_core.lifecycle import Facts, Refusal
+from kernel_core.manifests import (
+    GRACE_SECONDS,
+    ConnectionInfo,
+    Home,
+    connection_secret,
+    kernel_pod,
+    parse_home,
+)
+from kernel_core.names import (
+    KERNEL_SPECS,
+    KERNEL_TEMPLATES,
+    LABEL_MANAGED_BY,
+    NOTEBOOKS,
+    notebook_name,
+    pod_name,
+    secret_name,
+)
+from kernel_core.plan import Action, ConfirmAbsence, CreatePod, Limits, RemovePod, SuspendForIdle, make_plan
+from kernel_core.sizes import KernelSpec, Size, parse_size, parse_spec
+
+log = logging.getLogger(__name__)
+
+SYNC_LIMIT = timedelta(seconds=30)
+"""How long the first list of each kind may take."""
+REFUSAL_PAUSE = timedelta(seconds=2)
+"""Pause before a refused pod is asked for again; nothing tells us when a quota has room."""
+
+FIRST_PORT, LAST_PORT = 20000, 32000
+"""Below the range from which systems take ports for outgoing connections."""
+
+
+class KernelHost(Protocol):
+    """The process that talks to kernels, as the controller sees it. All calls come from the event loop."""
+
+    def kernel_changed(self, kernel: Kernel) -> None:
+        """An object was seen changed; called once for each at the start too."""
+
+    def kernel_gone(self, name: str) -> None:
+        """An object was deleted."""
+
+    def prepare_suspend(self, name: str, incarnation: int) -> bool:
+        """Asked right before the idle rule suspends: False if anything is in flight, True holds new requests back."""
+
+    async def stop_kernel(self, kernel: Kernel, limit: timedelta) -> None:
+        """Ask the kernel to end and wait for it, at most ``limit``. Must not raise."""
+
+
+def new_connection_info() -> ConnectionInfo:
+    """A fresh key and five ports that differ."""
+    source = secrets.SystemRandom()
+    shell, iopub, stdin, control, heartbeat = source.sample(range(FIRST_PORT, LAST_PORT), 5)
+    return ConnectionInfo(secrets.token_hex(32), shell, iopub, stdin, control, heartbeat)
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of one incarnation."""
+
+    incarnation: int
+    facts: Facts = field(default_factory=Facts)
+
+
+class KernelController:
+    """Keeps the kernels of one manager as their specs want them."""
+
+    def __init__(self, client: Client, namespace: str, manager: str, host: KernelHost) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._host = host
+        self.kernels = Kernels(client, namespace, manager)
+        self.specs: Informer[KernelSpec] = Informer(client, custom(KERNEL_SPECS), namespace, parse_spec)
+        self.sizes: Informer[Size] = Informer(client, custom(KERNEL_TEMPLATES), namespace, parse_size)
+        self.homes: Informer[Home] = Informer(client, custom(NOTEBOOKS), namespace, parse_home)
+        self._pods: Informer[Pod] = Informer(
+            client, PODS, namespace, parse_pod, selector={"labelSelector": f"{LABEL_MANAGED_BY}={manager}"}
+        )
+        self._pods_of: dict[str, dict[str, Pod]] = {}
+        self._memory: dict[str, _Memory] = {}
+        self._queue = Queue(self._reconcile)
+        self.kernels.informer.on_change(self._kernel_seen)
+        self._pods.on_change(self._pod_seen)
+        self.specs.on_change(lambda *_: self._retry_refused())
+        self.sizes.on_change(lambda *_: self._retry_refused())
+
+    async def start(self) -> None:
+        """List everything, then begin to act. Raises UnavailableError if the lists do not come."""
+        self._queue.start()
+        for informer in (self.specs, self.sizes, self.homes, self._pods, self.kernels.informer):
+            await informer.start(SYNC_LIMIT)
+
+    async def stop(self) -> None:
+        """Stop acting. No kernel ends by this."""
+        await self._queue.stop()
+        for informer in (self.kernels.informer, self._pods, self.homes, self.sizes, self.specs):
+            await informer.stop()
+
+    @property
+    def synced(self) -> bool:
+        """Whether every list has come."""
+        return all(i.synced for i in (self.specs, self.sizes, self.homes, self._pods, self.kernels.informer))
+
+    def report_answered(self, name: str, incarnation: int) -> None:
+        """A kernel has proved itself by a signed reply."""
+        self._learn(name, incarnation, lambda facts: replace(facts, answered=incarnation))
+
+    def report_activity(self, name: str, incarnation: int, state: ExecutionState, at: datetime) -> None:
+        """A running kernel became busy or idle, or was used."""
+        self._learn(name, incarnation, lambda facts: replace(facts, activity=Activity(state, at)))
+
+    def home_of(self, kernel: Kernel) -> Home:
+        """The home that a kernel's owner has, an empty one if no spawner wrote any."""
+        return self.homes.get(notebook_name(kernel.owner.user, kernel.owner.server)) or Home()
+
+    def _learn(self, name: str, incarnation: int, change: Any) -> None:
+        kernel = self.kernels.get(name)
+        if kernel is None or kernel.status.incarnation != incarnation:
+            return
+        memory = self._remember(kernel)
+        memory.facts = change(memory.facts)
+        self._queue.add(name)
+
+    def _remember(self, kernel: Kernel) -> _Memory:
+        memory = self._memory.get(kernel.name)
+        if memory is None or memory.incarnation != kernel.status.incarnation:
+            memory = self._memory[kernel.name] = _Memory(kernel.status.incarnation)
+        return memory
+
+    def _kernel_seen(self, name: str, before: Kernel | None, after: Kernel | None) -> None:
+        if after is None:
+            self._memory.pop(name, None)
+            self._host.kernel_gone(name)
+        else:
+            self._host.kernel_changed(after)
+        self._queue.add(name)
+
+    def _pod_seen(self, name: str, before: Pod | None, after: Pod | None) -> None:
+        pod = after or before
+        if pod is None:
+            return
+        pods = self._pods_of.setdefault(pod.kernel, {})
+        if after is None:
+            pods.pop(name, None)
+            if not pods:
+                del self._pods_of[pod.kernel]
+        else:
+            pods[name] = after
+        self._queue.add(pod.kernel)
+
+    def _retry_refused(self) -> None:
+        for name, memory in self._memory.items():
+            if memory.facts.refusal is not None:
+                memory.facts = replace(memory.facts, refusal=None)
+                self._queue.add(name)
+
+    async def _reconcile(self, name: str) -> None:
+        kernel = self.kernels.get(name)
+        if kernel is None or kernel.deleting:
+            return
+        now = datetime.now(UTC)
+        pods = list(self._pods_of.get(name, {}).values())
+        memory = self._remember(kernel)
+        memory.facts = _dated(memory.facts, kernel, pods, now)
+        plan = make_plan(kernel, pods, memory.facts, self._limits(kernel), now)
+        for action in plan.actions:
+            await self._act(kernel, action)
+        if plan.status != kernel.status or not kernel.written:
+            await self._write_status(kernel, plan.status, now)
+        if plan.look_again_at is not None:
+            self._queue.add(name, max(0.01, (plan.look_again_at - now).total_seconds()))
+        if not pods and kernel.status.phase in (Phase.SUSPENDED, Phase.FAILED) and plan.status == kernel.status:
+            self._memory.pop(name, None)
+
+    def _limits(self, kernel: Kernel) -> Limits:
+        size = self.sizes.get(kernel.size) if kernel.size else None
+        return Limits(size.start_timeout, size.queue_timeout) if size else Limits()
+
+    async def _act(self, kernel: Kernel, action: Action) -> None:
+        match action:
+            case CreatePod(incarnation):
+                await self._create(kernel, incarnation)
+            case RemovePod():
+                await self._remove(kernel, action)
+            case SuspendForIdle(incarnation):
+                if self._host.prepare_suspend(kernel.name, incarnation):
+                    log.info(
+                        "Kernel %s of %s is suspended after %s idle",
+                        kernel.name,
+                        kernel.owner.user,
+                        kernel.idle_timeout,
+                    )
+                    await self.kernels.suspend(kernel.name, Reason.IDLE)
+            case ConfirmAbsence(pod):
+                await self._confirm_absence(kernel, pod)
+
+    async def _create(self, kernel: Kernel, incarnation: int) -> None:
+        spec = self.specs.get(kernel.kernelspec)
+        size = self.sizes.get(kernel.size) if kernel.size else None
+        if spec is None or (kernel.size and size is None):
+            missing = (
+                f"JupyterKernelSpec {kernel.kernelspec}" if spec is None else f"JupyterKernelTemplate {kernel.size}"
+            )
+            self._refuse(
+                kernel, Reason.KERNEL_SPEC_NOT_FOUND, f"{missing} does not exist in namespace {self._namespace}."
+            )
+            return
+        secret = connection_secret(kernel, incarnation, self._namespace, new_connection_info())
+        pod = kernel_pod(kernel, incarnation, self._namespace, spec, size, self.home_of(kernel))
+        try:
+            await self._client.create(SECRETS, self._namespace, secret)
+        except AlreadyExistsError:
+            pass  # an earlier try got this far
+        try:
+            self._pods.learn(await self._client.create(PODS, self._namespace, pod))
+        except AlreadyExistsError:
+            pass  # our copy was behind
+        except ForbiddenError as error:
+            quota = "exceeded quota" in error.message or "failed quota" in error.message
+            self._refuse(kernel, Reason.QUOTA_EXCEEDED if quota else Reason.ADMISSION_REFUSED, error.message)
+        except InvalidError as error:
+            self._refuse(kernel, Reason.ADMISSION_REFUSED, error.message)
+        else:
+            log.info("Kernel %s of %s: pod %s asked for", kernel.name, kernel.owner.user, pod["metadata"]["name"])
+
+    def _refuse(self, kernel: Kernel, reason: Reason, message: str) -> None:
+        log.warning("Kernel %s of %s waits, %s: %s", kernel.name, kernel.owner.user, reason, message)
+        memory = self._remember(kernel)
+        retry_at = datetime.now(UTC) + REFUSAL_PAUSE
+        memory.facts = replace(memory.facts, refusal=Refusal(kernel.status.incarnation, reason, message, retry_at))
+        self._queue.add(kernel.name)
+
+    async def _remove(self, kernel: Kernel, action: RemovePod) -> None:
+        if action.ask_kernel and action.incarnation == kernel.status.incarnation:
+            await self._host.stop_kernel(kernel, STOP_LIMIT)
+        grace = timedelta(seconds=GRACE_SECONDS)
+        await self._client.delete(PODS, self._namespace, action.name, uid=action.uid, grace=grace)
+        await self._client.delete(SECRETS, self._namespace, secret_name(kernel.name, action.incarnation))
+
+    async def _confirm_absence(self, kernel: Kernel, pod: str) -> None:
+        name = pod or pod_name(kernel.owner.user, kernel.name, kernel.status.incarnation)
+        try:
+            self._pods.learn(await self._client.get(PODS, self._namespace, name))
+        except NotFoundError:
+            memory = self._remember(kernel)
+            memory.facts = replace(memory.facts, absent=True)
+            await self._client.delete(SECRETS, self._namespace, secret_name(kernel.name, kernel.status.incarnation))
+        self._queue.add(kernel.name)
+
+    async def _write_status(self, kernel: Kernel, status: Status, now: datetime) -> None:
+        patch: Mapping[str, Any] = {
+            "metadata": {"resourceVersion": kernel.resource_version},
+            "status": status_json(status, kernel.generation),
+        }
+        try:
+            item = await self._client.patch(KERNEL_RESOURCE, self._namespace, kernel.name, patch, subresource="status")
+        except NotFoundError:
+            self.kernels.informer.forget(kernel.name)
+            return
+        except ConflictError:
+            item = await self._client.get(KERNEL_RESOURCE, self._namespace, kernel.name)
+            self.kernels.informer.learn(item)
+            self._queue.add(kernel.name)
+            return
+        if status.phase is not kernel.status.phase:
+            log.info(
+                "Kernel %s of %s: %s -> %s (%s) %s",
+                kernel.name,
+                kernel.owner.user,
+                kernel.status.phase,
+                status.phase,
+                status.reason,
+                status.message,
+            )
+        if (memory := self._memory.get(kernel.name)) is not None:
+            memory.facts = replace(memory.facts, activity_written_at=now)
+        withdrawn = kernel.status.phase is Phase.PENDING and status.phase is Phase.SUSPENDED
+        self.kernels.informer.learn(item)
+        if withdrawn:
+            await self._client.delete(SECRETS, self._namespace, secret_name(kernel.name, status.incarnation))
+
+
+def _dated(facts: Facts, kernel: Kernel, pods: list[Pod], now: datetime) -> Facts:
+    """Facts with the moments at which the current pod was first seen wanted and on a node."""
+    if facts.wanted_at is None:
+        facts = replace(facts, wanted_at=now)
+    if facts.placed_at is None and any(p.node and p.incarnation == kernel.status.incarnation for p in pods):
+        facts = replace(facts, placed_at=now)
+    if facts.absent and pods:
+        facts = replace(facts, absent=False)
+    return facts
