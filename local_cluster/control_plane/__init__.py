@@ -1,0 +1,1 @@
+"""Kubernetes' own etcd, API server, controller manager and scheduler."""
