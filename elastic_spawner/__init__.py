@@ -1,0 +1,1 @@
+"""The Hub's side: a KubeSpawner whose user servers leave kernels, and their GPUs, to the gateway."""
