@@ -1,6 +1,6 @@
 """Where the control plane's programs are: what the user names, a complete set that exists, or the cache.
 
-Building is `build`'s part; nothing here downloads or runs anything.
+Building is `builder`'s part; nothing here downloads or runs anything.
 """
 
 from __future__ import annotations
