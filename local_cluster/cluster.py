@@ -38,7 +38,9 @@ class ClusterError(RuntimeError):
 def check_sandbox() -> None:
     """Raise ClusterError if bubblewrap is missing or not allowed to make user namespaces."""
     if shutil.which("bwrap") is None:
-        raise ClusterError("bubblewrap was not found: pods run in its sandboxes. Install it as root: apt-get install bubblewrap")
+        raise ClusterError(
+            "bubblewrap was not found: pods run in its sandboxes. Install it as root: apt-get install bubblewrap"
+        )
     trial = ["bwrap", "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
     result = subprocess.run(trial, capture_output=True, text=True, check=False, timeout=20)
     if result.returncode:
@@ -51,7 +53,9 @@ def check_sandbox() -> None:
 class LocalCluster:
     """``async with LocalCluster(dir, gpus=4, images={...}) as cluster: cluster.kubeconfig``."""
 
-    def __init__(self, directory: Path, *, gpus: int, images: Mapping[str, str], node_name: str = "process-node") -> None:
+    def __init__(
+        self, directory: Path, *, gpus: int, images: Mapping[str, str], node_name: str = "process-node"
+    ) -> None:
         """``images`` maps globs of image names to Python environments."""
         self._dir = directory
         self._gpus = gpus
@@ -93,9 +97,7 @@ class LocalCluster:
         self.kubectl = [str(binary), "kubectl", f"--kubeconfig={self.kubeconfig}"]
         self.client = await self._stack.enter_async_context(Client(str(self.kubeconfig)))
         await self._stack.enter_async_context(Provisioner(self.client, self._dir))
-        self.node = NodeAgent(
-            self.client, self._node_name, self._gpus, self._images, self.slice, self._dir, shim
-        )
+        self.node = NodeAgent(self.client, self._node_name, self._gpus, self._images, self.slice, self._dir, shim)
         await self._stack.enter_async_context(self.node)
         await self._ready()
 

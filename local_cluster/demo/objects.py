@@ -40,16 +40,20 @@ class Objects:
     async def patch_kernel(self, name: str, patch: dict[str, Any]) -> None:
         """Change a JupyterKernel as ``kubectl patch --type merge`` would."""
         await self._custom.patch_namespaced_custom_object(
-            GROUP, VERSION, self._namespace, "jupyterkernels", name, patch, _request_timeout=10,
+            GROUP,
+            VERSION,
+            self._namespace,
+            "jupyterkernels",
+            name,
+            patch,
+            _request_timeout=10,
             _content_type="application/merge-patch+json",
         )
 
     async def kernel_pods(self, kernel: str | None = None) -> list[dict[str, Any]]:
         """The pods of one kernel, or of all."""
         selector = f"{LABEL_KERNEL}={kernel}" if kernel else LABEL_KERNEL
-        answer = await self._core.list_namespaced_pod(
-            self._namespace, label_selector=selector, _request_timeout=10
-        )
+        answer = await self._core.list_namespaced_pod(self._namespace, label_selector=selector, _request_timeout=10)
         items: list[dict[str, Any]] = self._api.sanitize_for_serialization(answer)["items"]
         return items
 

@@ -1,1 +1,1 @@
-"""A node that runs pods as processes of this machine, in the kubelet's place."""
+"""A node that runs pods as processes: what stands in for the kubelet."""
