@@ -165,6 +165,7 @@ class ControlPlane:
             f"--service-account-private-key-file={signing}",
             f"--root-ca-file={self.authority}",
             "--use-service-account-credentials=false",
+            f"--flex-volume-plugin-dir={self._dir / 'volume-plugins'}",  # else it makes one in /usr/libexec
             f"--controllers={CONTROLLERS}",
         )
         await self._component("kube-scheduler", *common, f"--secure-port={scheduler}")
