@@ -8,10 +8,12 @@ home, which is bad, and without the server the user has nothing, which is worse.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import aiohttp
@@ -64,7 +66,6 @@ class NotebookMirror:
             name=name,
             body={"status": status},
             _content_type=MERGE_PATCH,
-            _request_timeout=self._limit.total_seconds(),
         )
         await self._within(f"write the status of JupyterNotebook {name}", patch)
 
@@ -102,9 +103,7 @@ class NotebookMirror:
         found = await self._get(name)
         if found is None:
             body = {**notebook, "spec": _without_none(notebook["spec"])}
-            await self._objects.create_namespaced_custom_object(
-                **self._where, body=body, _request_timeout=self._limit.total_seconds()
-            )
+            await self._objects.create_namespaced_custom_object(**self._where, body=body)
             return
         if not _is_of(found, owner["user"], owner["server"]):
             raise MirrorError(
@@ -123,7 +122,6 @@ class NotebookMirror:
             name=name,
             body=patch,
             _content_type=MERGE_PATCH,
-            _request_timeout=self._limit.total_seconds(),
         )
 
     async def _delete_once(self, name: str, user: str, server: str) -> None:
@@ -135,7 +133,6 @@ class NotebookMirror:
                 **self._where,
                 name=name,
                 body={"preconditions": {"uid": found["metadata"]["uid"]}},
-                _request_timeout=self._limit.total_seconds(),
             )
         except ApiException as error:
             if error.status != 404:
@@ -143,9 +140,7 @@ class NotebookMirror:
 
     async def _get(self, name: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = await self._objects.get_namespaced_custom_object(
-                **self._where, name=name, _request_timeout=self._limit.total_seconds()
-            )
+            found: dict[str, Any] = await self._objects.get_namespaced_custom_object(**self._where, name=name)
         except ApiException as error:
             if error.status == 404:
                 return None  # the object or its kind: a creation tells which
@@ -153,11 +148,16 @@ class NotebookMirror:
         return found
 
     async def _within(self, what: str, operation: Callable[[], Awaitable[Any]]) -> None:
-        """Repeat an operation until it succeeds, is refused for good, or the limit is over."""
+        """Repeat an operation until it succeeds, is refused for good, or the limit is over.
+
+        The clock is looked at as well as the timeout: a client library that has timers of its own may turn the
+        timeout's cancellation into an error that would be tried again.
+        """
         seconds, last, pause = self._limit.total_seconds(), "no answer", FIRST_PAUSE
-        try:
+        deadline = monotonic() + seconds
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while True:
+                while monotonic() < deadline:
                     try:
                         await operation()
                         return
@@ -170,11 +170,10 @@ class NotebookMirror:
                     self._log.debug("Could not %s yet: %s", what, last)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
-        except TimeoutError:
-            raise MirrorError(
-                f"Could not {what} in namespace {self._namespace} within {seconds:g} s: {last}. "
-                "Kernels get an empty home until the server is started again."
-            ) from None
+        raise MirrorError(
+            f"Could not {what} in namespace {self._namespace} within {seconds:g} s: {last}. "
+            "Kernels get an empty home until the server is started again."
+        )
 
 
 def notebook_object(
