@@ -1,7 +1,8 @@
 """A hub with ElasticSpawner, as the demo runs it: assignments only.
 
-Start it with ``ELASTIC_HUB_SETTINGS=settings.json jupyterhub -f jupyterhub_config.py``; what may stand in the
-file is in ``hub_config/settings.py``. For a hub of your own, six lines do: see docs/how-to/use-in-your-own-hub.md.
+Start it with ``KUBECONFIG=file ELASTIC_HUB_SETTINGS=settings.json jupyterhub -f jupyterhub_config.py``; what may
+stand in the settings file is in ``hub_config/settings.py``. For a hub of your own, six lines do: see
+docs/how-to/use-in-your-own-hub.md.
 """
 
 import os
@@ -11,7 +12,6 @@ from hub_config.passwords import PasswordsAuthenticator
 from hub_config.settings import settings_or_exit
 
 settings = settings_or_exit(os.environ)
-os.environ.update(parts.own_environment(settings))
 
 # the Hub
 c.JupyterHub.bind_url = f"http://{settings.host}:{settings.port}"

@@ -81,11 +81,6 @@ def roles(settings: HubSettings) -> list[dict[str, Any]]:
     return found
 
 
-def own_environment(settings: HubSettings) -> dict[str, str]:
-    """What the Hub's own process needs in its environment, before anything asks for Kubernetes."""
-    return {"KUBECONFIG": settings.kubeconfig} if settings.kubeconfig else {}
-
-
 def user_environment(settings: HubSettings) -> dict[str, Any]:
     """What user servers find in their environment beside what the Hub and the spawner put there.
 

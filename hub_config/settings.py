@@ -2,6 +2,9 @@
 
 Knows names, units and limits, and nothing about JupyterHub; ``jupyterhub_config.py`` only assigns what it finds
 here. The file holds passwords and tokens and belongs to the hub's user alone (mode 0600).
+
+The hub's credentials for Kubernetes are no setting: they are its pod's service account, or the file that
+``KUBECONFIG`` names, which is read before any configuration is.
 """
 
 from __future__ import annotations
@@ -52,8 +55,6 @@ class HubSettings:
     """API token of a service that may manage users and servers; empty: there is none."""
     cull_timeout: int = 3600
     """Seconds without activity after which a user server is stopped; 0: never."""
-    kubeconfig: str = ""
-    """File with the hub's credentials for Kubernetes; empty: ``KUBECONFIG``, or the pod's own service account."""
     image: str = IMAGE
     """Image of user servers."""
     home_size: str = "1Gi"

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -169,7 +168,7 @@ def hub(settings: DemoSettings, ports: Ports, kubeconfig: Path, users: list[dict
 
     state = settings.state_dir
     file = state / "hub.json"
-    write_private(file, json.dumps(_hub_settings(settings, ports, kubeconfig, users, token), indent=2))
+    write_private(file, json.dumps(_hub_settings(settings, ports, users, token), indent=2))
     argv = [
         str(ENVS / "hub" / "bin" / "jupyterhub"),
         "-f",
@@ -180,7 +179,7 @@ def hub(settings: DemoSettings, ports: Ports, kubeconfig: Path, users: list[dict
 
 
 def _hub_settings(
-    settings: DemoSettings, ports: Ports, kubeconfig: Path, users: list[dict[str, str]], token: str
+    settings: DemoSettings, ports: Ports, users: list[dict[str, str]], token: str
 ) -> dict[str, Any]:
     return {
         "state_dir": str(settings.state_dir / "hub"),
@@ -193,6 +192,4 @@ def _hub_settings(
         "admin_token": token,
         "cull_timeout": int(settings.cull_timeout.total_seconds()),
         "proxy_command": str(CHECKOUT / ".build" / "node" / "node_modules" / ".bin" / "configurable-http-proxy"),
-        "python": sys.executable,
-        "kubeconfig": str(kubeconfig),
     }
