@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,21 +17,17 @@ from typing import Any, Self
 
 import aiohttp
 
+from local_cluster.demo.files import write_private
 from local_cluster.demo.settings import NAMESPACE, DemoSettings
+from local_cluster.processes import Process, ProcessError
 
 CHECKOUT = Path(__file__).parents[2]
 ENVS = CHECKOUT / ".build" / "envs"
 GATEWAY_NAME = "elastic-gateway"
 START_LIMIT = 60.0
 """Seconds within which a part must answer."""
-STOP_LIMIT = 15.0
-"""Seconds from SIGTERM to SIGKILL."""
 RESTART_PAUSE = 0.5
 """Seconds between the end of a part and its next start."""
-
-
-class PartError(RuntimeError):
-    """A part that did not start; the message names it and its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +51,9 @@ class Part:
 
     def __init__(self, name: str, argv: list[str], env: dict[str, str], state_dir: Path, ready_url: str) -> None:
         self.name = name
-        self._argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
-        self._env = env
-        self._log = state_dir / "logs" / f"{name}.log"
+        self._process = Process(name, argv, log=state_dir / "logs" / f"{name}.log", env=env, cwd=state_dir)
         self._pid_file = state_dir / "run" / f"{name}.pid"
-        self._cwd = state_dir
         self._ready_url = ready_url
-        self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -70,7 +61,7 @@ class Part:
         try:
             await self._answers()
         except BaseException:
-            await self._end()
+            await self._process.stop()
             raise
         self._keeper = asyncio.create_task(self._keep())
         return self
@@ -82,19 +73,10 @@ class Part:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
-        await self._end()
+        await self._process.stop()
 
     async def _start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._argv,
-                env=self._env,
-                cwd=self._cwd,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        await self._process.start()
         self._pid_file.write_text(str(self._process.pid))
 
     async def _answers(self) -> None:
@@ -105,15 +87,13 @@ class Part:
                     while not await self._answers_now(http):
                         await asyncio.sleep(0.1)
             except TimeoutError:
-                raise PartError(
-                    f"The {self.name} did not answer {self._ready_url} within {START_LIMIT:.0f} s. Its log: {self._log}"
+                raise ProcessError(
+                    f"The {self.name} did not answer {self._ready_url} within {START_LIMIT:.0f} s. "
+                    f"{self._process.last_words()}"
                 ) from None
 
     async def _answers_now(self, http: aiohttp.ClientSession) -> bool:
-        assert self._process is not None
-        if self._process.returncode is not None:
-            tail = self._log.read_text(errors="replace")[-2000:]
-            raise PartError(f"The {self.name} ended with {self._process.returncode}. Its log, {self._log}:\n{tail}")
+        self._process.check()
         try:
             async with http.get(self._ready_url) as answer:
                 return answer.status == 200
@@ -122,23 +102,9 @@ class Part:
 
     async def _keep(self) -> None:
         while True:
-            assert self._process is not None
             await self._process.wait()
             await asyncio.sleep(RESTART_PAUSE)
             await self._start()
-
-    async def _end(self) -> None:
-        if self._process is None or self._process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOP_LIMIT):
-                await self._process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
 
 
 def _environment(environment: str, **extra: str) -> dict[str, str]:
@@ -164,8 +130,6 @@ def gateway(settings: DemoSettings, ports: Ports, kubeconfig: Path) -> Part:
 
 def hub(settings: DemoSettings, ports: Ports, kubeconfig: Path, users: list[dict[str, str]], token: str) -> Part:
     """The Hub with its proxy and idle culler, on its own ServiceAccount."""
-    from local_cluster.demo.stack import write_private
-
     state = settings.state_dir
     file = state / "hub.json"
     write_private(file, json.dumps(_hub_settings(settings, ports, users, token), indent=2))
@@ -178,9 +142,7 @@ def hub(settings: DemoSettings, ports: Ports, kubeconfig: Path, users: list[dict
     return Part("hub", argv, env, state, f"http://127.0.0.1:{ports.hub}/hub/api")
 
 
-def _hub_settings(
-    settings: DemoSettings, ports: Ports, users: list[dict[str, str]], token: str
-) -> dict[str, Any]:
+def _hub_settings(settings: DemoSettings, ports: Ports, users: list[dict[str, str]], token: str) -> dict[str, Any]:
     return {
         "state_dir": str(settings.state_dir / "hub"),
         "namespace": NAMESPACE,
@@ -192,4 +154,5 @@ def _hub_settings(
         "admin_token": token,
         "cull_timeout": int(settings.cull_timeout.total_seconds()),
         "proxy_command": str(CHECKOUT / ".build" / "node" / "node_modules" / ".bin" / "configurable-http-proxy"),
+        "kubeconfig": str(kubeconfig),
     }

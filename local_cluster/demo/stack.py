@@ -10,9 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
-import os
 import secrets
-import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +20,7 @@ from typing import IO, Any
 
 from local_cluster.cluster import LocalCluster
 from local_cluster.demo import manifests, parts
+from local_cluster.demo.files import clear, write_private
 from local_cluster.demo.settings import NAMESPACE, DemoSettings, SettingsError
 
 
@@ -83,26 +82,6 @@ def sole_use(state_dir: Path) -> Any:
                 f"Another demo runs in {state_dir}. Stop it, or give this one a STATE_DIR of its own."
             ) from None
         yield
-
-
-def clear(state_dir: Path) -> None:
-    """Remove what an earlier demo left in its directory; a demo always starts afresh."""
-    for entry in state_dir.iterdir():
-        if entry.name == "lock":
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, at once or not at all."""
-    draft = path.with_suffix(".tmp")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    draft.rename(path)
 
 
 @asynccontextmanager

@@ -1,0 +1,1 @@
+"""The process proxy, the broker behind it, and the gateway that hosts both."""
