@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from jupyterhub.app import JupyterHub
 from jupyterhub.scopes import scope_definitions
-from traitlets.config import PyFileConfigLoader
+from traitlets.config import Config, PyFileConfigLoader
 
 from elastic_spawner.spawner import ElasticSpawner
 from hub_config import jupyterhub_config_path, parts
@@ -209,3 +211,15 @@ def test_the_hubs_role_has_no_verb_that_its_features_do_not_need() -> None:
     assert "secrets" in str(hub_rules(internal_ssl=True))
     assert "delete" not in hub_rules(delete_pvc=False)[2]["verbs"]
     assert plain[-2:] == NOTEBOOK_RULES
+
+
+def test_the_how_to_says_what_the_code_needs() -> None:
+    """Its role is ours, and its configuration sets traits that exist."""
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "use-in-your-own-hub.md").read_text()
+    blocks = dict(re.findall(r"```(yaml|python)\n(.*?)```", page, re.DOTALL))
+    assert yaml.safe_load(blocks["yaml"])["rules"] == NOTEBOOK_RULES
+    config = Config()
+    exec(compile(blocks["python"], "how-to", "exec"), {"c": config})  # noqa: S102  # the page's own example
+    traits = ElasticSpawner.class_traits(config=True)
+    assert {*config.KubeSpawner, *config.ElasticSpawner} <= set(traits)
+    assert config.JupyterHub.spawner_class == "elastic"
