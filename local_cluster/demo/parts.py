@@ -154,5 +154,4 @@ def _hub_settings(settings: DemoSettings, ports: Ports, users: list[dict[str, st
         "admin_token": token,
         "cull_timeout": int(settings.cull_timeout.total_seconds()),
         "proxy_command": str(CHECKOUT / ".build" / "node" / "node_modules" / ".bin" / "configurable-http-proxy"),
-        "kubeconfig": str(kubeconfig),
     }

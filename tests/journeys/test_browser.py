@@ -112,7 +112,9 @@ async def _is(value: Awaitable[str], expected: str) -> bool:
     return await value == expected
 
 
-async def test_run_all_interrupt_while_waiting_and_restart_on_the_screen(user: Login, lab: Lab, quota: Callable) -> None:
+async def test_run_all_interrupt_while_waiting_and_restart_on_the_screen(
+    user: Login, lab: Lab, quota: Callable
+) -> None:
     """Cells run in order; an interrupt in the wait ends them; a restart starts the count again."""
     ada = await user(0)
     path = await notebook(ada, "run-all.ipynb", ["a = [1]", "a.append(2)", "print(a)"], "python3-1-gpu")
@@ -141,7 +143,9 @@ async def test_run_all_interrupt_while_waiting_and_restart_on_the_screen(user: L
     assert await lab.dialogs() == 0
 
 
-async def test_reload_while_waiting_and_while_running_leaves_no_cell_hanging(user: Login, lab: Lab, quota: Callable) -> None:
+async def test_reload_while_waiting_and_while_running_leaves_no_cell_hanging(
+    user: Login, lab: Lab, quota: Callable
+) -> None:
     """The new page says Busy until the end, then Idle; the next Run works."""
     ada = await user(0)
     path = await notebook(ada, "reload.ipynb", ["import time; time.sleep(6)", "print('after')"], "python3-1-gpu")
@@ -195,7 +199,9 @@ async def test_widgets_with_binary_data_are_drawn(user: Login, lab: Lab) -> None
         await lab.run(number)
         await lab.done(number)
     await lab.page.wait_for_selector(f"{_panel()} .widget-slider, {_panel()} .jupyter-widget-slider", timeout=10000)
-    await lab.page.wait_for_selector(f"{_panel()} img.widget-image, {_panel()} .jupyter-widgets.widget-image", timeout=10000)
+    await lab.page.wait_for_selector(
+        f"{_panel()} img.widget-image, {_panel()} .jupyter-widgets.widget-image", timeout=10000
+    )
     upload = lab.cell(2).locator("button.jupyter-button, button.widget-upload")
     async with lab.page.expect_file_chooser() as chooser:
         await upload.first.click()

@@ -51,7 +51,14 @@ async def test_two_demos_side_by_side_end_without_a_trace_and_a_killed_one_start
     with running_demo(state, USERS=1, GPUS=1) as second:
         assert stat.S_IMODE((state / "demo.json").stat().st_mode) == 0o600
         assert set(second.info) >= {
-            "hub_url", "gateway_url", "kubeconfig", "namespace", "users", "admin_token", "idle_timeout_seconds", "gpus",
+            "hub_url",
+            "gateway_url",
+            "kubeconfig",
+            "namespace",
+            "users",
+            "admin_token",
+            "idle_timeout_seconds",
+            "gpus",
         }
         assert second.info["hub_url"] != demo.info["hub_url"]
         port = int(second.info["hub_url"].split(":")[2].split("/")[0])

@@ -135,7 +135,10 @@ async def test_a_kernel_that_exits_ends_its_cells_and_comes_back_with_the_next_r
     """No cell is left waiting, whatever way the process goes."""
     ada = await user(0)
     notebook = await ada.open_notebook("exit.ipynb", "python3-cpu")
-    for code in ("import os; os._exit(3)", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV); import time; time.sleep(30)"):
+    for code in (
+        "import os; os._exit(3)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV); import time; time.sleep(30)",
+    ):
         await notebook.run("1")
         dying = await notebook.submit(code)
         queued = await notebook.submit("print('queued')")
@@ -169,6 +172,10 @@ async def test_a_widget_takes_a_comm_message_and_answers(user) -> None:
     ada = await user(0)
     notebook = await ada.open_notebook("slider.ipynb", "python3-cpu")
     run = await notebook.run("import ipywidgets; s = ipywidgets.IntSlider(value=3); s")
-    comm = next(c["comm_id"] for c in run.of_type("comm_open") if c["data"]["state"].get("_model_name") == "IntSliderModel")
-    await notebook.send("comm_msg", {"comm_id": comm, "data": {"method": "update", "state": {"value": 42}, "buffer_paths": []}})
+    comm = next(
+        c["comm_id"] for c in run.of_type("comm_open") if c["data"]["state"].get("_model_name") == "IntSliderModel"
+    )
+    await notebook.send(
+        "comm_msg", {"comm_id": comm, "data": {"method": "update", "state": {"value": 42}, "buffer_paths": []}}
+    )
     assert (await notebook.run("print(s.value)")).text == "42\n"

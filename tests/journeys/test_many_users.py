@@ -12,7 +12,9 @@ async def test_four_users_on_eight_gpus_see_only_their_own_kernels(user, objects
     """Each runs two kernels of one GPU at the same time; lists and ids of others stay hidden."""
     people = [await user(n) for n in range(4)]
     opened = [[await p.open_notebook(f"mine{n}.ipynb", "python3-1-gpu") for n in range(2)] for p in people]
-    runs = await asyncio.gather(*(n.run(f"print({p.name!r})", timeout=90) for p, ns in zip(people, opened, strict=True) for n in ns))
+    runs = await asyncio.gather(
+        *(n.run(f"print({p.name!r})", timeout=90) for p, ns in zip(people, opened, strict=True) for n in ns)
+    )
     assert [run.text.strip() for run in runs] == [p.name for p in people for _ in range(2)]
     for person, notebooks in zip(people, opened, strict=True):
         listed = {kernel["id"] for kernel in await person.call("GET", "api/kernels")}

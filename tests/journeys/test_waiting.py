@@ -22,13 +22,18 @@ async def every_gpu_taken(user):
     return notebooks
 
 
-async def test_a_cell_waits_for_a_gpu_names_the_reason_and_runs_when_one_is_free(user, objects, every_gpu_taken) -> None:
+async def test_a_cell_waits_for_a_gpu_names_the_reason_and_runs_when_one_is_free(
+    user, objects, every_gpu_taken
+) -> None:
     """The line names the resource and the scheduler's reason; the cell runs by itself."""
     ada = await user(0)
     notebook = await ada.open_notebook("wait.ipynb", "python3-1-gpu")
     run = await notebook.submit("print('at last')")
     await notebook.until(
-        run, lambda r: any("Insufficient nvidia.com/gpu" in line for _, line in r.waiting), timeout=15, what="the reason"
+        run,
+        lambda r: any("Insufficient nvidia.com/gpu" in line for _, line in r.waiting),
+        timeout=15,
+        what="the reason",
     )
     assert "GPU" in run.waiting[-1][1] or "nvidia.com/gpu" in run.waiting[-1][1]
     assert run.of_type("error") == []

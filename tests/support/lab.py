@@ -101,7 +101,9 @@ class Lab:
     async def menu(self, menu: str, entry: str) -> None:
         """Click an entry of the menu bar."""
         await self.page.click(f'.lm-MenuBar-itemLabel:text-is("{menu}")')
-        item = self.page.locator(".lm-Menu-item:visible", has=self.page.locator(f'.lm-Menu-itemLabel:text-matches("^{entry}")'))
+        item = self.page.locator(
+            ".lm-Menu-item:visible", has=self.page.locator(f'.lm-Menu-itemLabel:text-matches("^{entry}")')
+        )
         await item.first.click()
 
     async def dialogs(self) -> int:

@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 
-async def eventually(
-    look: Callable[[], Awaitable[Any]], *, within: float, what: str, every: float = 0.1
-) -> Any:
+async def eventually(look: Callable[[], Awaitable[Any]], *, within: float, what: str, every: float = 0.1) -> Any:
     """The first true answer of ``look``, or an AssertionError after ``within`` seconds."""
     answer: Any = None
     try:
