@@ -1,0 +1,50 @@
+"""What waits for the gateway, within bounds."""
+
+from __future__ import annotations
+
+from elastic_frontend.outbox import MAX_AGE, MAX_BYTES, MAX_MESSAGES, Outbox
+from elastic_frontend.protocol import Frame, new_frame, pack_v1
+
+
+def cell(code: str = "1") -> Frame:
+    """An execute request."""
+    return new_frame("shell", "execute_request", {"code": code}, session="s")
+
+
+def test_messages_wait_in_order_and_are_taken_once() -> None:
+    """Nothing lost, nothing twice."""
+    box, cells = Outbox(), [cell(str(n)) for n in range(3)]
+    for one in cells:
+        assert box.wait(0.0, one)
+    assert [frame for frame, _ in box.take()] == cells
+    assert box.take() == []
+
+
+def test_there_is_room_for_so_many_messages_and_bytes() -> None:
+    """The next one is refused, not silently lost."""
+    box = Outbox()
+    assert all(box.wait(0.0, cell()) for _ in range(MAX_MESSAGES))
+    assert not box.wait(0.0, cell())
+    assert not Outbox().wait(0.0, cell("x" * MAX_BYTES))
+
+
+def test_what_has_waited_too_long_is_told_so() -> None:
+    """A cell of an hour ago does not run by surprise."""
+    box = Outbox()
+    old, new = cell("old"), cell("new")
+    box.wait(0.0, old)
+    box.wait(MAX_AGE, new)
+    assert box.too_old(MAX_AGE + 1) == [old]
+    assert [frame for frame, _ in box.take()] == [new]
+
+
+def test_only_cells_without_a_reply_are_asked_about_and_sent_again() -> None:
+    """And only when the gateway says that it never had them."""
+    box = Outbox()
+    answered, open_, info = cell("a"), cell("b"), new_frame("shell", "kernel_info_request", {}, session="s")
+    for frame in (answered, open_, info):
+        box.sent(frame, pack_v1(frame))
+    box.answered(str(answered.header["msg_id"]))
+    waiting = str(open_.header["msg_id"])
+    assert box.unanswered == [waiting]
+    assert box.again([waiting, "unknown", str(answered.header["msg_id"])]) == [pack_v1(open_)]
