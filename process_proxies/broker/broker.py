@@ -366,7 +366,10 @@ class Broker:
             return
         reason = status.ending or status.reason
         if in_flight:
-            self.end_cells(in_flight, "KernelDied", notices.ending_text(reason, status.message))
+            # Cells that were sent behind the one that died were meant for the same kernel: they do not run in the next.
+            cells = [*in_flight, *self.cells.take_waiting()]
+            self._clear_notice()
+            self.end_cells(cells, "KernelDied", notices.ending_text(reason, status.message))
             self.publish(self._status(ExecutionState.IDLE), "")
         if status.phase is Phase.FAILED and not asks_new_life(self.kernel) and self.cells.waiting:
             if exiting or before.status.phase is Phase.FAILED or before.status.phase is Phase.RUNNING:

@@ -101,18 +101,21 @@ async def test_a_cut_in_a_running_cell_loses_nothing_and_repeats_nothing(user) -
     assert printed[-1] == 39
 
 
-async def test_a_cut_in_the_wait_leaves_no_cell_hanging(user) -> None:
+async def test_a_cut_in_the_wait_leaves_no_cell_hanging(user, quota) -> None:
     """Both cells run although the connection dropped while they waited for their pod."""
     ada = await user(0)
-    notebook = await ada.open_notebook("cut-wait.ipynb", "python3-cpu")
-    first = await notebook.submit("print('first')")
-    second = await notebook.submit("print('second')")
-    await notebook.cut()
-    await asyncio.sleep(0.3)
-    await notebook.connect()
+    notebook = await ada.open_notebook("cut-wait.ipynb", "python3-1-gpu")
+    async with quota(**{"requests.nvidia.com/gpu": "0"}):
+        first = await notebook.submit("print('first')")
+        second = await notebook.submit("print('second')")
+        await notebook.until(first, lambda r: "quota" in str(r.waiting), what="waiting")
+        await notebook.cut()
+        await asyncio.sleep(0.5)
+        await notebook.connect()
     await notebook.finish(first, timeout=30)
     await notebook.finish(second, timeout=30)
     assert (first.text, second.text) == ("first\n", "second\n")
+    assert first.outputs == [{"output_type": "stream", "name": "stdout", "text": "first\n"}]
 
 
 async def test_a_slow_tab_does_not_hold_up_a_fast_one(user) -> None:
@@ -136,8 +139,8 @@ async def test_a_kernel_that_exits_ends_its_cells_and_comes_back_with_the_next_r
     ada = await user(0)
     notebook = await ada.open_notebook("exit.ipynb", "python3-cpu")
     for code in (
-        "import os; os._exit(3)",
-        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV); import time; time.sleep(30)",
+        "import os, time; time.sleep(0.5); os._exit(3)",
+        "import os, signal, time; time.sleep(0.5); os.kill(os.getpid(), signal.SIGSEGV); time.sleep(30)",
     ):
         await notebook.run("1")
         dying = await notebook.submit(code)
