@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 V1 = "v1.kernel.websocket.jupyter.org"
@@ -42,7 +43,7 @@ def unpack_v1(data: bytes) -> Frame:
     if not 6 <= count <= 100_000 or len(data) < 8 * (count + 1):
         raise ValueError("not a v1 message")
     offsets = struct.unpack(f"<{count}Q", data[8 : 8 * (count + 1)])
-    parts = [data[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    parts = [data[start:end] for start, end in pairwise(offsets)]
     return Frame(parts[0].decode(), parts[1:])
 
 
@@ -63,7 +64,7 @@ def unpack_legacy(data: str | bytes) -> Frame:
     if isinstance(data, bytes):
         count = struct.unpack("!I", data[:4])[0]
         offsets = [*struct.unpack(f"!{count}I", data[4 : 4 * (count + 1)]), len(data)]
-        pieces = [data[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+        pieces = [data[start:end] for start, end in pairwise(offsets)]
         data, buffers = pieces[0].decode(), pieces[1:]
     message = json.loads(data)
     parts = [json.dumps(message.get(key) or {}).encode() for key in ("header", "parent_header", "metadata", "content")]

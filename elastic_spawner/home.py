@@ -156,9 +156,7 @@ def _env(container: Mapping[str, Any]) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in container.get("env") or () if entry.get("value")}
 
 
-def _identity(
-    pod: Mapping[str, Any], container: Mapping[str, Any]
-) -> tuple[int | None, int | None, int | None]:
+def _identity(pod: Mapping[str, Any], container: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
     """uid, gid and fsGroup of the user server; None where its image decides.
 
     Images that start as root and become ``NB_UID`` write the home as that user, and kernels never run as root.

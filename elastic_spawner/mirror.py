@@ -200,11 +200,7 @@ def _is_of(found: dict[str, Any], user: str, server: str) -> bool:
     """Whether an object was written by a Hub for this user server; nobody else's is ever changed."""
     spec = found.get("spec") or {}
     owner = spec.get("owner") or {}
-    return (
-        spec.get("managedBy") == MANAGED_BY
-        and owner.get("user") == user
-        and (owner.get("server") or "") == server
-    )
+    return spec.get("managedBy") == MANAGED_BY and owner.get("user") == user and (owner.get("server") or "") == server
 
 
 def _without_none(spec: dict[str, Any]) -> dict[str, Any]:

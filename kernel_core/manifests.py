@@ -49,7 +49,8 @@ class ConnectionInfo:
     stdin_port: int
     control_port: int
     hb_port: int
-    ip: str = "0.0.0.0"  # noqa: S104  # inside the pod: a file without an ip is rewritten by ipykernel, and the mount is read-only
+    # Inside the pod. A file without an ip is rewritten by ipykernel, which fails on a read-only mount.
+    ip: str = "0.0.0.0"  # noqa: S104
     transport: str = "tcp"
     signature_scheme: str = "hmac-sha256"
 

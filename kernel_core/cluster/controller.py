@@ -6,6 +6,7 @@ another process that starts from the objects alone goes on where this one stoppe
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Mapping
@@ -237,10 +238,8 @@ class KernelController:
             return
         secret = connection_secret(kernel, incarnation, self._namespace, new_connection_info())
         pod = kernel_pod(kernel, incarnation, self._namespace, spec, size, self.home_of(kernel))
-        try:
+        with contextlib.suppress(AlreadyExistsError):  # an earlier try got this far
             await self._client.create(SECRETS, self._namespace, secret)
-        except AlreadyExistsError:
-            pass  # an earlier try got this far
         try:
             self._pods.learn(await self._client.create(PODS, self._namespace, pod))
         except AlreadyExistsError:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -262,7 +263,7 @@ def _unpack(data: bytes) -> dict[str, Any]:
     """A message with binary buffers, in the WebSocket's older framing."""
     count = int.from_bytes(data[:4], "big")
     offsets = [int.from_bytes(data[4 * i : 4 * i + 4], "big") for i in range(1, count + 1)] + [len(data)]
-    parts = [data[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    parts = [data[start:end] for start, end in pairwise(offsets)]
     message: dict[str, Any] = json.loads(parts[0])
     message["buffers"] = parts[1:]
     return message

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 

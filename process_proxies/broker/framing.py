@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 DELIMITER = b"<IDS|MSG>"
@@ -167,7 +168,7 @@ def decode_v1(data: bytes) -> Message:
     offsets = [int.from_bytes(data[8 * i : 8 * i + 8], "little") for i in range(1, count + 1)]
     if offsets != sorted(offsets) or offsets[-1] > len(data):
         raise BadMessageError("offsets do not fit")
-    parts = [data[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    parts = [data[start:end] for start, end in pairwise(offsets)]
     channel, header, parent, metadata, content, *buffers = parts
     return Message(_channel(channel.decode("ascii", "replace")), header, parent, metadata, content, buffers)
 
@@ -201,7 +202,7 @@ def decode_legacy(data: str | bytes) -> Message:
         if not 1 <= count <= 10_000 or len(data) < 4 * (count + 1):
             raise BadMessageError("buffer table does not fit")
         offsets = [int.from_bytes(data[4 * i : 4 * i + 4], "big") for i in range(1, count + 1)] + [len(data)]
-        parts = [data[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+        parts = [data[start:end] for start, end in pairwise(offsets)]
         data, buffers = parts[0].decode("utf8", "replace"), parts[1:]
     item = _object(data.encode(), "message")
     pieces = [item.get(key) or {} for key in ("header", "parent_header", "metadata", "content")]

@@ -45,7 +45,8 @@ class ElasticGatewayApp(EnterpriseGatewayApp):  # type: ignore[misc]
 
     namespace = Unicode(
         config=True,
-        help="""Namespace of the kernels, their kernelspecs and sizes. Default from ``ELASTIC_NAMESPACE``, else ``default``.""",
+        help="""Namespace of the kernels, their kernelspecs and sizes.
+        Default from ``ELASTIC_NAMESPACE``, else ``default``.""",
     )
     gateway_name = Unicode(
         config=True,
@@ -54,7 +55,8 @@ class ElasticGatewayApp(EnterpriseGatewayApp):  # type: ignore[misc]
     )
     kubeconfig = Unicode(
         config=True,
-        help="""File with the credentials for Kubernetes. Default from ``KUBECONFIG``; empty means the pod's own ServiceAccount.""",
+        help="""File with the credentials for Kubernetes; empty means the pod's own ServiceAccount.
+        Default from ``KUBECONFIG``.""",
     )
     hub_api_url = Unicode(
         config=True,
@@ -71,7 +73,7 @@ class ElasticGatewayApp(EnterpriseGatewayApp):  # type: ignore[misc]
     identity_outage_seconds = Float(
         600,
         config=True,
-        help="""Seconds for which a caller that the Hub has named goes on while the Hub does not answer. Default 600.""",
+        help="""Seconds for which a caller that the Hub has named goes on while the Hub is away. Default 600.""",
     )
 
     aliases = {  # noqa: RUF012  # traitlets' way of saying it

@@ -16,6 +16,9 @@ from tests.support.waiting import eventually
 
 SCREENSHOTS = Path(__file__).parents[2] / ".build" / "screenshots"
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+"""A PNG of one pixel."""
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 Login = Callable[[int], Awaitable[Person]]
@@ -188,8 +191,7 @@ async def test_widgets_with_binary_data_are_drawn(user: Login, lab: Lab) -> None
     ada = await user(0)
     cells = [
         "import ipywidgets as w, base64; s = w.IntSlider(value=3); s",
-        "png = base64.b64decode('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==')\n"
-        "w.Image(value=png, width=40, height=40)",
+        f"w.Image(value=base64.b64decode('{PIXEL}'), width=40, height=40)",
         "u = w.FileUpload(); u",
         "print(bytes(u.value[0]['content']) == bytes([255, 254]) * 3000)",
     ]

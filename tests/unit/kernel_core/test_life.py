@@ -43,8 +43,10 @@ def make_kernel(
 ) -> Kernel:
     """A kernel with this status."""
     return Kernel(
-        name="k", uid="u", resource_version="1", generation=1, owner=Owner("ada"), managed_by="gw", kernelspec="python3",
-        size="1-gpu", operating_mode=mode, suspend_reason=why, run_request=run_request, working_dir="", idle_timeout=IDLE,
+        name="k", uid="u", resource_version="1", generation=1, owner=Owner("ada"), managed_by="gw",
+        kernelspec="python3",
+        size="1-gpu", operating_mode=mode, suspend_reason=why, run_request=run_request, working_dir="",
+        idle_timeout=IDLE,
         created=NOW, deleting=False, status=replace(Status(ready_since=NOW), **status), written=True,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -52,8 +54,8 @@ def make_kernel(
 def make_pod(incarnation: int = 1, **facts: object) -> Pod:
     """A pod that runs on a node unless said otherwise."""
     base = Pod(
-        name=f"pod-{incarnation}", uid=f"uid-{incarnation}", kernel="k", incarnation=incarnation, node="n", ip="127.0.0.2",
-        running=True, waiting_reason="", waiting_message="", unscheduled_message="", ended=None, deleting=False,
+        name=f"pod-{incarnation}", uid=f"uid-{incarnation}", kernel="k", incarnation=incarnation, node="n",
+        ip="127.0.0.2", running=True, waiting_reason="", waiting_message="", unscheduled_message="", ended=None, deleting=False,
         accelerators="nvidia.com/gpu ×1",
     )  # fmt: skip
     return replace(base, **facts)  # type: ignore[arg-type]
@@ -217,7 +219,7 @@ def test_activity_alone_is_written_every_few_seconds_at_most() -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_random_lives_follow_the_edges_and_settle(seed: int) -> None:
     """Whatever people, pods and nodes do: allowed edges only, one pod at most, and a second look changes nothing."""
-    world = World(random.Random(seed))  # noqa: S311
+    world = World(random.Random(seed))
     for _ in range(120):
         world.something_happens()
         world.reconcile()
