@@ -55,8 +55,8 @@ def make_pod(incarnation: int = 1, **facts: object) -> Pod:
     """A pod that runs on a node unless said otherwise."""
     base = Pod(
         name=f"pod-{incarnation}", uid=f"uid-{incarnation}", kernel="k", incarnation=incarnation, node="n",
-        ip="127.0.0.2", running=True, waiting_reason="", waiting_message="", unscheduled_message="", ended=None, deleting=False,
-        accelerators="nvidia.com/gpu ×1",
+        ip="127.0.0.2", running=True, waiting_reason="", waiting_message="", unscheduled_message="",
+        ended=None, deleting=False, accelerators="nvidia.com/gpu ×1",
     )  # fmt: skip
     return replace(base, **facts)  # type: ignore[arg-type]
 
