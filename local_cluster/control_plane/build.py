@@ -68,11 +68,11 @@ def program(environ: Mapping[str, str], say: Callable[[str], None]) -> Path:
     target = cache / "kubernetes" / f"{KUBERNETES_VERSION}-{_digest()}" / "kubernetes-control-plane"
     if not target.exists():
         say(f"building Kubernetes {KUBERNETES_VERSION}: about five minutes on two cores, once")
-        _build(_go(cache, say), target, environ)
+        _build(_go(cache, say), target, cache, environ)
     return target
 
 
-def _build(go: str, target: Path, environ: Mapping[str, str]) -> None:
+def _build(go: str, target: Path, cache: Path, environ: Mapping[str, str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     major, minor, _ = KUBERNETES_VERSION[1:].split(".")
     prefix = "-X k8s.io/component-base/version"
@@ -80,7 +80,13 @@ def _build(go: str, target: Path, environ: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         draft = Path(scratch) / target.name
         command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(draft), "."]
-        env = {**environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
+        env = {
+            **environ,
+            "CGO_ENABLED": "0",
+            "GOFLAGS": "-mod=readonly -modcacherw",  # writable, so that it can be removed
+            "GOCACHE": str(cache / "go-build"),
+            "GOMODCACHE": str(cache / "go-modules"),
+        }
         result = subprocess.run(command, cwd=SOURCES, env=env, check=False)
         if result.returncode:
             raise BuildError(f"`go build` in {SOURCES} ended with {result.returncode}; its words stand above.")
