@@ -69,7 +69,8 @@ def log_of(cluster: LocalCluster, item: dict[str, Any]) -> str:
 async def test_a_pod_sees_its_secret_its_address_and_nothing_of_the_host(cluster) -> None:
     """Mounted file, field, own home, own user."""
     await cluster.client.create(SECRETS, NAMESPACE, {"metadata": {"name": "s"}, "stringData": {"key": "value"}})
-    code = "import os; print(open('/run/s/key').read(), os.environ['IP'], os.getuid(), os.getpid(), 'HOSTVAR' in os.environ)"
+    shown = "open('/run/s/key').read(), os.environ['IP'], os.getuid(), os.getpid(), 'PYTEST_CURRENT_TEST' in os.environ"
+    code = f"import os; print({shown})"
     env = [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
     mounts = [{"name": "s", "mountPath": "/run/s", "readOnly": True}]
     made = pod(

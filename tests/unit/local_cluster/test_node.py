@@ -106,8 +106,8 @@ def box(**changes: object) -> Sandbox:
     values = {
         "image": image, "mounts": [Mount(Path("/data"), "/home/jovyan"), Mount(Path("/s"), "/run/s", read_only=True)],
         "environment": {"A": "secret"}, "argv": ["python", "-V"], "working_dir": "/home/jovyan", "uid": 1000,
-        "gid": 100, "hostname": "p", "passwd": Path("/p"), "group": Path("/g"), "hosts": Path("/h"), "shim": Path("/shim.so"),
-        "status_descriptor": 7,
+        "gid": 100, "hostname": "p", "passwd": Path("/p"), "group": Path("/g"), "hosts": Path("/h"),
+        "shim": Path("/shim.so"), "status_descriptor": 7,
     }  # fmt: skip
     return Sandbox(**{**values, **changes})  # type: ignore[arg-type]
 
