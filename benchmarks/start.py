@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import statistics
 import uuid
+from asyncio.subprocess import PIPE
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from common import demo, kernel, summary, user_token
-from jupyter_client.asynchronous.client import AsyncKernelClient
+from common import CHECKOUT, demo, kernel, summary, user_token
 
 from kernel_core.cluster.client import PODS, SECRETS, Client
 from kernel_core.cluster.controller import new_connection_info
@@ -31,7 +32,7 @@ SPEC = KernelSpec(
 SIZE = Size("cpu", resources={"cpu": "100m", "memory": "512Mi"})
 
 
-async def bare_start(api: Client) -> float:
+async def bare_start(api: Client, client: asyncio.subprocess.Process) -> float:
     """Seconds from the first API call to the reply to `1`."""
     name = str(uuid.uuid4())
     made = Kernel(
@@ -52,24 +53,13 @@ async def bare_start(api: Client) -> float:
         seen = await api.get(PODS, NAMESPACE, pod["metadata"]["name"])
         address = seen.get("status", {}).get("podIP", "")
         await asyncio.sleep(0.005)
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(address, info.shell_port)
-            writer.close()
-            break
-        except OSError:
-            await asyncio.sleep(0.005)
-    client = AsyncKernelClient(
-        ip=address, shell_port=info.shell_port, iopub_port=info.iopub_port, stdin_port=info.stdin_port,
-        control_port=info.control_port, hb_port=info.hb_port,
-    )  # fmt: skip
-    client.session.key = info.key.encode()
-    client.start_channels(hb=False, stdin=False, control=False)
-    await client.wait_for_ready(timeout=30)
-    client.execute("1")
-    await client.get_shell_msg(timeout=30)
+    question = {"address": address, "key": info.key, "shell_port": info.shell_port}
+    assert client.stdin is not None
+    assert client.stdout is not None
+    client.stdin.write(json.dumps(question).encode() + b"\n")
+    async with asyncio.timeout(60):
+        await client.stdout.readline()
     took = monotonic() - started
-    client.stop_channels()
     await api.delete(PODS, NAMESPACE, pod["metadata"]["name"])
     await api.delete(SECRETS, NAMESPACE, secret["metadata"]["name"])
     return took
@@ -81,11 +71,17 @@ async def main(rounds: int) -> None:
     ours: list[float] = []
     async with demo() as running, Client(str(running.kubeconfig)) as api:
         token = await user_token(running, "ada")
-        await bare_start(api)
+        python = CHECKOUT / ".build" / "envs" / "gateway" / "bin" / "python"
+        client = await asyncio.create_subprocess_exec(
+            str(python), str(CHECKOUT / "benchmarks" / "bare_client.py"), stdin=PIPE, stdout=PIPE
+        )
+        await bare_start(api, client)
         for _ in range(rounds):
-            bare.append(await bare_start(api))
+            bare.append(await bare_start(api, client))
             async with kernel(running.gateway_url, token, {"name": "python3-cpu"}) as cell:
                 ours.append(await cell.run("1"))
+        client.terminate()
+        await client.wait()
     print(f"bare pod, from API call to reply  {summary(bare, 's', 1)}")
     print(f"ours, from Run to reply           {summary(ours, 's', 1)}")
     added = statistics.median(ours) - statistics.median(bare)
