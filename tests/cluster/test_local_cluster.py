@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from kernel_core.cluster.client import PODS, SECRETS, ApiError, ForbiddenError, NotFoundError, Resource
 from local_cluster.cluster import LocalCluster
+from local_cluster.control_plane.start import free_ports
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -86,7 +87,8 @@ async def test_a_pod_sees_its_secret_its_address_and_nothing_of_the_host(cluster
 
 async def test_pods_listen_on_the_same_port_of_every_address_side_by_side(cluster) -> None:
     """Each has ports of its own, as with a network namespace."""
-    listen = "s = socket.socket(); s.bind(('0.0.0.0', 8888)); s.listen(); print(s.getsockname())"
+    (port,) = free_ports(1)
+    listen = f"s = socket.socket(); s.bind(('0.0.0.0', {port})); s.listen(); print(s.getsockname())"
     code = f"import socket, time; {listen}; time.sleep(60)"
     for name in ("listen-a", "listen-b"):
         await cluster.client.create(PODS, NAMESPACE, pod(name, code, terminationGracePeriodSeconds=0))
