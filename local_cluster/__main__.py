@@ -53,6 +53,8 @@ def main() -> None:
         else:
             images = json.loads(arguments.images.read_text()) if arguments.images else {}
             asyncio.run(up(arguments.dir.absolute(), arguments.gpus, images))
+    except KeyboardInterrupt:
+        sys.exit("local_cluster: interrupted; the same command goes on where it stopped")
     except (BuildError, ClusterError, NoSliceError, ProcessError, ShimError) as error:
         sys.exit(f"local_cluster: {error}")
 

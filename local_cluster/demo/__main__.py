@@ -7,17 +7,25 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
+import aiohttp
+from kubernetes_asyncio.client import ApiException
 from rich.console import Console
 from rich.live import Live
 
+from local_cluster.addresses import NoSliceError
+from local_cluster.cluster import ClusterError
+from local_cluster.control_plane.build import BuildError
 from local_cluster.demo.objects import read_objects
 from local_cluster.demo.settings import NAMESPACE, DemoSettings, SettingsError, read_settings
 from local_cluster.demo.stack import Demo, running
 from local_cluster.demo.table import kernel_table, utc_now
 from local_cluster.demo.tour import Tour, TourError
+from local_cluster.node.shim import ShimError
+from local_cluster.processes import ProcessError
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -46,8 +54,12 @@ async def show_table(demo: Demo, console: Console) -> None:
     async with read_objects(demo.kubeconfig, NAMESPACE) as objects:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while True:
-                kernels, pods = await asyncio.gather(objects.kernels(), objects.kernel_pods())
-                live.update(kernel_table(kernels, pods, demo.settings.gpus, utc_now()), refresh=True)
+                try:
+                    kernels, pods = await asyncio.gather(objects.kernels(), objects.kernel_pods())
+                except (ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
+                    live.update(f"The API server does not answer: {error}", refresh=True)
+                else:
+                    live.update(kernel_table(kernels, pods, demo.settings.gpus, utc_now()), refresh=True)
                 await asyncio.sleep(0.5)
 
 
@@ -82,17 +94,20 @@ async def main(settings: DemoSettings, *, once: bool) -> int:
         return 0
 
 
-async def _run(settings: DemoSettings, once: bool, console: Console, say: object, stop: asyncio.Event) -> int:
-    async with running(settings, say) as demo:  # type: ignore[arg-type]
-        say("ready")  # type: ignore[operator]
+async def _run(
+    settings: DemoSettings, once: bool, console: Console, say: Callable[[str], None], stop: asyncio.Event
+) -> int:
+    async with running(settings, say) as demo:
+        say("ready")
         if once:
             await walk_tour(demo, console)
             console.print("\nThe tour is over: every step was as promised.")
             return 0
         console.print(what_to_try(demo), highlight=False, markup=False)
-        if console.is_terminal:
-            await show_table(demo, console)
+        table = asyncio.create_task(show_table(demo, console)) if console.is_terminal else None
         await stop.wait()
+        if table is not None:
+            table.cancel()
     return 0
 
 
@@ -103,6 +118,8 @@ if __name__ == "__main__":
     try:
         sys.exit(asyncio.run(main(read_settings(os.environ, CHECKOUT), once=arguments.once)))
     except SettingsError as error:
+        sys.exit(f"demo: {error}")
+    except (BuildError, ClusterError, NoSliceError, ProcessError, ShimError) as error:
         sys.exit(f"demo: {error}")
     except TourError as error:
         sys.exit(f"The tour found something not as promised: {error}")

@@ -30,6 +30,10 @@ RELEASE_HOLD = 3.0
 """Seconds after which cells held back for a suspend that never came are let go."""
 
 
+class InterruptRefusedError(RuntimeError):
+    """A kernel that cannot be interrupted; the message says what can be done instead."""
+
+
 class Broker:
     """One kernel's broker. Every method is called from the event loop."""
 
@@ -290,6 +294,11 @@ class Broker:
         """Interrupt what runs, or withdraw what waits."""
         waited = self._end_waiting("KeyboardInterrupt", "Interrupted while waiting for the kernel.")
         if self.life is not None and self.life.ready:
+            if not self.brokers.takes_interrupts(self.kernel):
+                raise InterruptRefusedError(
+                    f"Kernels of {self.kernel.kernelspec} take no interrupt messages (interruptMode: signal), and a "
+                    "signal cannot be sent into their pod. Restart the kernel instead."
+                )
             self.life.interrupt()
         elif waited:
             await self.brokers.kernels.suspend(self.id, Reason.INTERRUPTED)

@@ -202,6 +202,11 @@ class Brokers:
             return ""
         return Choice(spec, self.controller.sizes.get(kernel.size) if kernel.size else None).display_name
 
+    def takes_interrupts(self, kernel: Kernel) -> bool:
+        """Whether kernels of this kind know interrupt_request."""
+        spec = self._spec(kernel)
+        return spec is None or spec.interrupt_mode == "message"
+
     def kernel_info(self, kernel: Kernel) -> bytes:
         """The kernel_info_reply of a kernel: as its kind last gave it, or as its kernelspec says."""
         return self._kernel_info.get(kernel.kernelspec) or first_kernel_info(self._spec(kernel))

@@ -20,7 +20,7 @@ from kernel_core.kernel import Owner, Reason
 from kernel_core.manifests import Home
 from kernel_core.names import notebook_name
 from kernel_core.sizes import Choice
-from process_proxies.broker.broker import Broker
+from process_proxies.broker.broker import Broker, InterruptRefusedError
 from process_proxies.broker.brokers import Brokers
 from process_proxies.gateway.identity import (
     HubIdentities,
@@ -237,7 +237,10 @@ class KernelActionHandler(ElasticHandler):
             self.answer(kernel_model(broker))
             return
         if action == "interrupt":
-            await self.kernels.interrupt_kernel(kernel_id)
+            try:
+                await self.kernels.interrupt_kernel(kernel_id)
+            except InterruptRefusedError as error:
+                raise web.HTTPError(501, str(error)) from None
         else:
             await self._suspend(broker)
         self.set_status(204)
