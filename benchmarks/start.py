@@ -38,7 +38,7 @@ async def bare_start(api: Client, client: asyncio.subprocess.Process) -> float:
     made = Kernel(
         name=name, uid="none", resource_version="1", generation=1, owner=Owner("bare"), managed_by="benchmark",
         kernelspec="bare", size="cpu", operating_mode=OperatingMode.RUNNING, suspend_reason="", run_request=0,
-        working_dir="", idle_timeout=None, created=datetime.now(UTC), deleting=False,
+        working_dir="", idle_timeout=None, retention=None, created=datetime.now(UTC), deleting=False,
     )  # fmt: skip
     info = new_connection_info()
     secret = connection_secret(made, 1, NAMESPACE, info)

@@ -60,3 +60,10 @@ def queue_deadline(wanted: datetime | None, queue_timeout: timedelta | None) -> 
     if wanted is None or queue_timeout is None:
         return None
     return Deadline(wanted + queue_timeout, Reason.QUEUE_TIMEOUT)
+
+
+def retention_deadline(parked_since: datetime, retention: timedelta | None) -> Deadline | None:
+    """When a kernel that holds nothing and that nobody came back for is deleted; None is never."""
+    if retention is None:
+        return None
+    return Deadline(parked_since + retention, Reason.RETENTION)

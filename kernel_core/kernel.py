@@ -74,6 +74,7 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     START_TIMEOUT = "StartTimeout"
     QUEUE_TIMEOUT = "QueueTimeout"
+    RETENTION = "RetentionOver"
 
 
 class ExecutionState(StrEnum):
@@ -135,6 +136,7 @@ class Kernel:
     run_request: int
     working_dir: str
     idle_timeout: timedelta | None
+    retention: timedelta | None
     created: datetime
     deleting: bool
     status: Status = field(default_factory=Status)
@@ -251,7 +253,7 @@ def parse_kernel(item: Object) -> Kernel:
     """A Kernel from a JupyterKernel object, as the API server sends it."""
     meta, spec, status = item["metadata"], item.get("spec", {}), item.get("status")
     owner = spec.get("owner", {})
-    idle = spec.get("idleTimeoutSeconds")
+    idle, retention = spec.get("idleTimeoutSeconds"), spec.get("retentionSeconds")
     return Kernel(
         name=meta["name"],
         uid=meta["uid"],
@@ -266,6 +268,7 @@ def parse_kernel(item: Object) -> Kernel:
         run_request=spec.get("runRequest", 0),
         working_dir=spec.get("workingDir", ""),
         idle_timeout=timedelta(seconds=idle) if idle else None,
+        retention=timedelta(seconds=retention) if retention else None,
         created=parse_time(meta["creationTimestamp"]) or datetime.fromtimestamp(0, UTC),
         deleting="deletionTimestamp" in meta,
         status=parse_status(status) if status else Status(),

@@ -16,6 +16,7 @@ from kernel_core.deadlines import (
     Deadline,
     idle_deadline,
     queue_deadline,
+    retention_deadline,
     start_deadline,
 )
 from kernel_core.kernel import Kernel, Phase, Pod, Reason, Status
@@ -29,6 +30,9 @@ from kernel_core.lifecycle import (
     wanted,
     without_pod,
 )
+
+RETENTION_CHECK = timedelta(hours=1)
+"""Pause between two looks at a kernel whose retention is over and whose notebook is still open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,12 @@ class ConfirmAbsence:
     pod_name: str
 
 
-Action = CreatePod | RemovePod | SuspendForIdle | ConfirmAbsence
+@dataclass(frozen=True, slots=True)
+class DeleteKernel:
+    """Delete the object of a kernel that nobody came back for, if no notebook is open on it."""
+
+
+Action = CreatePod | RemovePod | SuspendForIdle | ConfirmAbsence | DeleteKernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +139,12 @@ def _without_pod(kernel: Kernel, facts: Facts, now: datetime, strangers: bool) -
         return Plan(replace(bare, phase=Phase.FAILED, reason=status.ending))
     if not wanted(kernel):
         if phase is Phase.FAILED:
-            return Plan(bare)
+            return _parked(kernel, bare, now)
         since = status.idle_since
         if since is None and status.incarnation and phase is not Phase.SUSPENDED:
             since = now.replace(microsecond=0)
-        return Plan(replace(bare, phase=Phase.SUSPENDED, reason=suspend_reason(kernel), message="", idle_since=since))
+        parked = replace(bare, phase=Phase.SUSPENDED, reason=suspend_reason(kernel), message="", idle_since=since)
+        return _parked(kernel, parked, now)
     if strangers:
         return Plan(status)  # at most one pod a kernel: the old one goes first
     if phase in (Phase.STARTING, Phase.RUNNING):
@@ -146,7 +156,7 @@ def _without_pod(kernel: Kernel, facts: Facts, now: datetime, strangers: bool) -
             replace(bare, phase=Phase.FAILED, reason=Reason.POD_DELETED, message="The pod was deleted from outside.")
         )
     if phase is Phase.FAILED and not asks_new_life(kernel):
-        return Plan(bare)
+        return _parked(kernel, bare, now)
     if phase is not Phase.PENDING:
         return Plan(_raised(kernel, bare))
     refusal = facts.refusal
@@ -156,6 +166,16 @@ def _without_pod(kernel: Kernel, facts: Facts, now: datetime, strangers: bool) -
             return Plan(refused, (), refusal.retry_at)
         return Plan(refused, (CreatePod(status.incarnation),))
     return Plan(status, (CreatePod(status.incarnation),))
+
+
+def _parked(kernel: Kernel, status: Status, now: datetime) -> Plan:
+    """A kernel that holds nothing, until nobody has come back for its retention time."""
+    deadline = retention_deadline(status.idle_since or status.last_activity or kernel.created, kernel.retention)
+    if deadline is None:
+        return Plan(status)
+    if deadline.over(now):
+        return Plan(status, (DeleteKernel(),), now + RETENTION_CHECK)
+    return Plan(status, (), deadline.at)
 
 
 def _raised(kernel: Kernel, bare: Status) -> Status:

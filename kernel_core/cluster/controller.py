@@ -48,7 +48,16 @@ from kernel_core.names import (
     pod_name,
     secret_name,
 )
-from kernel_core.plan import Action, ConfirmAbsence, CreatePod, Limits, RemovePod, SuspendForIdle, make_plan
+from kernel_core.plan import (
+    Action,
+    ConfirmAbsence,
+    CreatePod,
+    DeleteKernel,
+    Limits,
+    RemovePod,
+    SuspendForIdle,
+    make_plan,
+)
 from kernel_core.sizes import KernelSpec, Size, parse_size, parse_spec
 
 log = logging.getLogger(__name__)
@@ -73,6 +82,9 @@ class KernelHost(Protocol):
 
     def prepare_suspend(self, name: str, incarnation: int) -> bool:
         """Asked right before the idle rule suspends: False if anything is in flight, True holds new requests back."""
+
+    def in_use(self, name: str) -> bool:
+        """Whether a notebook is open on it."""
 
     async def stop_kernel(self, kernel: Kernel, limit: timedelta) -> None:
         """Ask the kernel to end and wait for it, at most ``limit``. Must not raise."""
@@ -222,6 +234,12 @@ class KernelController:
                         kernel.idle_timeout,
                     )
                     await self.kernels.suspend(kernel.name, Reason.IDLE)
+            case DeleteKernel():
+                if not self._host.in_use(kernel.name):
+                    log.info(
+                        "Kernel %s of %s is deleted: unused for %s", kernel.name, kernel.owner.user, kernel.retention
+                    )
+                    await self.kernels.delete(kernel.name)
             case ConfirmAbsence(pod):
                 await self._confirm_absence(kernel, pod)
 

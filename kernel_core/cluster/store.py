@@ -29,6 +29,7 @@ class NewKernel:
     size: str = ""
     working_dir: str = ""
     idle_timeout: timedelta | None = None
+    retention: timedelta | None = None
 
     def manifest(self, namespace: str, manager: str) -> dict[str, Any]:
         """The JupyterKernel object: suspended, since nobody ran anything yet."""
@@ -44,6 +45,8 @@ class NewKernel:
             spec["workingDir"] = self.working_dir
         if self.idle_timeout is not None:
             spec["idleTimeoutSeconds"] = max(1, int(self.idle_timeout.total_seconds()))
+        if self.retention is not None:
+            spec["retentionSeconds"] = max(1, int(self.retention.total_seconds()))
         return {
             "apiVersion": API_VERSION,
             "kind": "JupyterKernel",

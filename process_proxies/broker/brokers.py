@@ -127,6 +127,11 @@ class Brokers:
         broker = self._brokers.get(name)
         return broker is None or broker.prepare_suspend()
 
+    def in_use(self, name: str) -> bool:
+        """Whether a notebook is open on a kernel."""
+        broker = self._brokers.get(name)
+        return broker is not None and bool(broker.connections or broker.cells)
+
     async def stop_kernel(self, kernel: Kernel, limit: timedelta) -> None:
         """Ask a kernel to end."""
         broker = self._brokers.get(kernel.name)

@@ -67,6 +67,11 @@ class ElasticGatewayApp(EnterpriseGatewayApp):  # type: ignore[misc]
         help="""Seconds without activity before a kernel is suspended, where its size names no time of its own.
         Default from ``ELASTIC_IDLE_TIMEOUT``, else 1200.""",
     )
+    retention_seconds = Float(
+        7 * 24 * 3600,
+        config=True,
+        help="""Seconds for which a kernel that holds nothing and that nobody opens is kept. Default 7 days.""",
+    )
     identity_cache_seconds = Float(
         30, config=True, help="""Seconds for which the Hub's word on a token is believed. Default 30."""
     )
@@ -184,6 +189,7 @@ class ElasticGatewayApp(EnterpriseGatewayApp):  # type: ignore[misc]
             elastic_choices=self.choices,
             elastic_default_kernel=self.default_kernel_name or "",
             elastic_idle_timeout=timedelta(seconds=self.idle_timeout),
+            elastic_retention=timedelta(seconds=self.retention_seconds),
             websocket_max_message_size=MAX_MESSAGE,
             log_function=_log_request,
         )

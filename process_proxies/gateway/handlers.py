@@ -158,6 +158,7 @@ class KernelStarter:
         self._choices: Choices = settings["elastic_choices"]
         self._default: str = settings["elastic_default_kernel"]
         self._idle: timedelta = settings["elastic_idle_timeout"]
+        self._retention: timedelta = settings["elastic_retention"]
         self._controller: KernelController = settings["elastic_brokers"].controller
         self._kernels: ElasticMappingKernelManager = settings["kernel_manager"]
 
@@ -184,6 +185,7 @@ class KernelStarter:
             size=choice.size.name if choice.size else "",
             working_dir=working_dir(said.get("KERNEL_WORKING_DIR"), home),
             idle_timeout=size_idle or self._idle,
+            retention=self._retention,
         )
         try:
             return await self._kernels.start_kernel(kernel_name=choice.name, new_kernel=new)

@@ -11,7 +11,7 @@ import pytest
 from kernel_core.deadlines import Activity
 from kernel_core.kernel import Ended, ExecutionState, Kernel, OperatingMode, Owner, Phase, Pod, Reason, Status
 from kernel_core.lifecycle import Facts, Refusal
-from kernel_core.plan import ConfirmAbsence, CreatePod, Limits, Plan, RemovePod, SuspendForIdle, make_plan
+from kernel_core.plan import ConfirmAbsence, CreatePod, DeleteKernel, Limits, Plan, RemovePod, SuspendForIdle, make_plan
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 IDLE = timedelta(seconds=60)
@@ -46,7 +46,7 @@ def make_kernel(
         name="k", uid="u", resource_version="1", generation=1, owner=Owner("ada"), managed_by="gw",
         kernelspec="python3",
         size="1-gpu", operating_mode=mode, suspend_reason=why, run_request=run_request, working_dir="",
-        idle_timeout=IDLE,
+        idle_timeout=IDLE, retention=None,
         created=NOW, deleting=False, status=replace(Status(ready_since=NOW), **status), written=True,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -214,6 +214,18 @@ def test_activity_alone_is_written_every_few_seconds_at_most() -> None:
     assert plan(kernel, make_pod(), facts=facts, now=soon).status == kernel.status
     later = NOW + timedelta(seconds=6)
     assert plan(kernel, make_pod(), facts=facts, now=later).status.reason == Reason.BUSY
+
+
+def test_a_kernel_that_nobody_came_back_for_is_deleted_when_its_retention_is_over() -> None:
+    """Whether suspended or failed; one that holds a pod never."""
+    week = timedelta(days=7)
+    parked = replace(make_kernel(mode=OperatingMode.SUSPENDED), retention=week)
+    assert plan(parked).look_again_at == NOW + week
+    assert plan(parked, now=NOW + week).actions == (DeleteKernel(),)
+    failed = replace(make_kernel(phase=Phase.FAILED, incarnation=1, last_activity=NOW), retention=week)
+    assert plan(failed, now=NOW + week).actions == (DeleteKernel(),)
+    running = replace(make_kernel(phase=Phase.RUNNING, incarnation=1), retention=week)
+    assert plan(running, make_pod(), now=NOW + 2 * week).actions == ()
 
 
 @pytest.mark.parametrize("seed", range(60))
