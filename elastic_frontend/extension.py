@@ -5,11 +5,8 @@ Whatever an administrator configured is left as it is.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.gateway.gateway_client import GatewayClient
 
 from elastic_frontend.activity import ActivityWatch
@@ -17,6 +14,7 @@ from elastic_frontend.gateway_connection import MAX_MESSAGE, ElasticGatewayConne
 from elastic_frontend.kernelspecs import ElasticKernelSpecManager
 from elastic_frontend.managers import ElasticMappingKernelManager, ElasticSessionManager
 from elastic_frontend.save_hook import strip_waiting_lines
+from elastic_frontend.sessions_file import usable_sessions_file
 
 CLASSES = {
     "kernel_manager_class": ElasticMappingKernelManager,
@@ -38,18 +36,8 @@ def link(serverapp: Any) -> None:
     for trait, ours in CLASSES.items():
         if trait not in serverapp.config.ServerApp:
             setattr(serverapp, trait, ours)
-    if "database_filepath" not in serverapp.config.SessionManager:
-        serverapp.config.SessionManager.database_filepath = str(sessions_file())
-
-
-def sessions_file() -> Path:
-    """Where notebooks' sessions are kept, so that a new server finds which kernel is whose.
-
-    In the home, one file for each named server: they share the home and not their kernels.
-    """
-    directory = Path(jupyter_data_dir()) / "elastic-jupyter"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory / f"sessions-{os.environ.get('JUPYTERHUB_SERVER_NAME') or 'default'}.db"
+    if "database_filepath" not in serverapp.config.SessionManager and (path := usable_sessions_file(serverapp.log)):
+        serverapp.config.SessionManager.database_filepath = str(path)
 
 
 def load(serverapp: Any) -> None:
@@ -59,6 +47,7 @@ def load(serverapp: Any) -> None:
     serverapp.contents_manager.register_pre_save_hook(strip_waiting_lines)
     settings = serverapp.web_app.settings
     settings.setdefault("websocket_max_message_size", MAX_MESSAGE)
-    if isinstance(serverapp.kernel_manager, ElasticMappingKernelManager):
-        ActivityWatch(serverapp.kernel_manager, settings).start()
+    kernels = serverapp.kernel_manager
+    if isinstance(kernels, ElasticMappingKernelManager):
+        ActivityWatch(kernels, settings, kernels.busy_check_interval).start()
     serverapp.log.info("elastic_frontend: kernels run at %s", GatewayClient.instance().url)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from jupyter_server.gateway.managers import GatewayKernelSpecManager
 from tornado import web
+from traitlets import Float
+
+from elastic_frontend.asking import NO_ANSWER, NO_GATEWAY, reason_of
 
 UNAVAILABLE = "elastic-unavailable"
 
@@ -28,22 +32,24 @@ def explanation(reason: str) -> dict[str, Any]:
     }
 
 
-def reason_of(status: int) -> str:
-    """Why the gateway lists no kernelspecs, in the launcher's words."""
-    if status == 403:
-        return "the gateway does not know this server"
-    return "the gateway does not answer"
-
-
 class ElasticKernelSpecManager(GatewayKernelSpecManager):
     """The gateway's kernelspecs."""
+
+    ask_limit = Float(
+        10.0,
+        config=True,
+        help="Seconds that the gateway has to list its kernelspecs. A launcher waits for it. Default 10.",
+    )
 
     async def get_all_specs(self) -> dict[str, Any]:
         """All of them, or the reason why there are none."""
         try:
-            specs: dict[str, Any] = await super().get_all_specs()
+            async with asyncio.timeout(self.ask_limit):
+                specs: dict[str, Any] = await super().get_all_specs()
         except web.HTTPError as error:
-            return explanation(reason_of(error.status_code))
-        except (OSError, TimeoutError):
-            return explanation(reason_of(0))
-        return specs
+            return explanation(reason_of(error))
+        except OSError:
+            return explanation(NO_ANSWER)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return explanation(NO_GATEWAY)  # its JSON, if it is JSON, has another shape
+        return specs or explanation("the gateway offers none")

@@ -9,7 +9,8 @@ def is_waiting_line(output: Any) -> bool:
     """Whether an output carries the broker's mark."""
     if not isinstance(output, dict):
         return False
-    mark = (output.get("metadata") or {}).get("elastic-jupyter")
+    metadata = output.get("metadata")
+    mark = metadata.get("elastic-jupyter") if isinstance(metadata, dict) else None
     return isinstance(mark, dict) and bool(mark.get("waiting"))
 
 
@@ -20,7 +21,8 @@ def strip_waiting_lines(model: dict[str, Any], path: str = "", contents_manager:
     content = model.get("content")
     if not isinstance(content, dict):
         return
-    for cell in content.get("cells") or []:
-        outputs = cell.get("outputs")
-        if outputs:
+    cells = content.get("cells")
+    for cell in cells if isinstance(cells, list) else []:  # what is no notebook is for the server's validation to say
+        outputs = cell.get("outputs") if isinstance(cell, dict) else None
+        if isinstance(outputs, list):
             cell["outputs"] = [output for output in outputs if not is_waiting_line(output)]
