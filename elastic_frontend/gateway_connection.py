@@ -249,8 +249,8 @@ class ElasticGatewayConnection(GatewayWebSocketConnection):
 
 
 def _is_guess(frame: Frame) -> bool:
-    """Whether an error is the gateway's "it may have run", which a reply that came meanwhile makes pointless."""
-    return bool(json.loads(frame.parts[3]).get("ename") == "GatewayRestarted")
+    """Whether an error is the gateway's "its reply is lost", which a reply that came meanwhile makes pointless."""
+    return json.loads(frame.parts[3]).get("ename") in ("GatewayRestarted", "ReplyLost")
 
 
 def _ignore_failure(future: asyncio.Future[None]) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOT_ANSWERED = frozenset({Phase.SUSPENDED, Phase.PENDING, Phase.STARTING})
+"""Phases in which no cell was given to the kernel's pod."""
 RELEASE_HOLD = 3.0
 """Seconds after which cells held back for a suspend that never came are let go."""
 
@@ -38,7 +40,7 @@ class Broker:
     """One kernel's broker. Every method is called from the event loop."""
 
     __slots__ = (
-        "_held_at", "_notice_id", "_notice_text", "_told_cell", "brokers", "cells", "kernel",
+        "_born_in", "_held_at", "_notice_id", "_notice_text", "_told_cell", "brokers", "cells", "kernel",
         "last_activity", "life", "loss", "recent", "restarted", "rings", "tabs",
     )  # fmt: skip
 
@@ -55,6 +57,7 @@ class Broker:
         self.restarted = False
         """Whether the next incarnation was asked for by a restart: then nobody is told that variables are gone."""
         self.last_activity: datetime = kernel.status.last_activity or kernel.created
+        self._born_in = kernel.status.phase
         self._held_at = 0.0
         self._notice_id = ""
         self._notice_text = ""
@@ -195,6 +198,7 @@ class Broker:
         if not request.msg_id or self.cells.knows(request.msg_id):
             return
         cell = Cell(request, session)
+        self.cells.take(request.msg_id)
         self.last_activity = datetime.now(UTC)
         if not self.cells.waiting and not self._held_at and self.life is not None and self.life.run(cell):
             return
@@ -268,25 +272,40 @@ class Broker:
     def _answer_pending(self, tab: Tab, message: Message) -> None:
         """A user server tells which cells it still waits for, after its connection was made anew."""
         unknown = [str(i) for i in message.body().get("msg_ids") or [] if not self.cells.knows(str(i))]
-        if not unknown:
+        ended = [msg_id for msg_id in unknown if self.cells.was_taken(msg_id)]
+        lost = [msg_id for msg_id in unknown if not self.cells.was_taken(msg_id)]
+        again = lost if self._never_had_more() else []
+        content: dict[str, Any] = {"msg_ids": again}
+        deliver(tab, make("elastic_resend", content, session=self.session, channel="control"), self.session)
+        text = "The connection was lost when this cell ended; it has run."
+        self.end_unknown(ended, tab.session_id, "ReplyLost", text)
+        if again or not lost or (self.life is not None and self.life.adopt(lost, tab.session_id)):
             return
-        if self.life is not None and self.life.adopt(unknown, tab.session_id):
-            return
-        if self.kernel.status.phase in (Phase.SUSPENDED, Phase.PENDING, Phase.STARTING):
-            # Nothing was ever given to a kernel that has not answered, so these may be sent again.
-            content: dict[str, Any] = {"msg_ids": unknown}
-            deliver(tab, make("elastic_resend", content, session=self.session, channel="control"), self.session)
-            return
-        self.end_unknown(unknown, tab.session_id)
+        self.end_unknown(lost, tab.session_id)
 
-    def end_unknown(self, msg_ids: Iterable[str], session: str) -> None:
-        """End cells of which nobody knows whether they ran."""
-        text = "The gateway was restarted while this cell was on its way; it may have run."
+    def _never_had_more(self) -> bool:
+        """Whether the kernel surely never had a cell that this broker did not see, so that it may be sent again.
+
+        Nothing is given to a kernel that has not answered. But an earlier gateway may have run the cell in a life
+        that has ended since, or may have died before it wrote that this life answered.
+        """
+        if self.kernel.status.phase not in NOT_ANSWERED:
+            return False
+        return self._born_in in NOT_ANSWERED and (self._born_in is not Phase.STARTING or self.life is None)
+
+    def end_unknown(
+        self,
+        msg_ids: Iterable[str],
+        session: str,
+        name: str = "GatewayRestarted",
+        text: str = "The gateway was restarted while this cell was on its way; it may have run.",
+    ) -> None:
+        """End cells whose reply cannot come any more."""
         for msg_id in msg_ids:
             header = make("execute_request", {}, session=session).head
             request = make("execute_request", {}, session=session)
             request.header = _with_id(header, msg_id)
-            self.end_cells([Cell(request, session)], "GatewayRestarted", text)
+            self.end_cells([Cell(request, session)], name, text)
 
     # --- what people ask -------------------------------------------------------------------------
 
