@@ -32,7 +32,7 @@ MAX_MESSAGE = 512 * 1024 * 1024
 PENDING_LIMIT = 2.0
 """Seconds that the gateway has to say which cells it never had; until then later ones are held back."""
 NO_ROOM = "The gateway does not answer, and no more can wait for it. Run the cell again later."
-TOO_OLD = "The gateway did not answer for ten minutes; the cell was not run."
+TOO_OLD = "The gateway did not answer for %.0f s; the cell was not run. Run it again later."
 TOO_LARGE = "The connection to the gateway was lost while this cell was sent. It was not run; run it again."
 GONE = "The kernel was removed at the gateway before this cell was answered; the cell may have run."
 
@@ -51,6 +51,9 @@ class ElasticGatewayConnection(GatewayWebSocketConnection):
     )
     longest_retry = Float(2.0, config=True, help="Longest pause between two tries to connect, in seconds. Default 2.")
     connect_timeout = Float(5.0, config=True, help="Seconds within which the gateway must accept. Default 5.")
+    longest_wait = Float(
+        600.0, config=True, help="Seconds for which a cell may wait for the gateway before it is refused. Default 600."
+    )
     ping_interval = Float(
         30.0, config=True, help="Seconds between two pings, which find out that a gateway is gone. Default 30."
     )
@@ -146,7 +149,7 @@ class ElasticGatewayConnection(GatewayWebSocketConnection):
                 self.ws = None
                 # A gateway that accepts and closes at once is asked as seldom as one that refuses.
                 pause = 0.1 if monotonic() - since > self.longest_retry else pause
-            self._refuse(self._outbox.too_old(monotonic()), TOO_OLD)
+            self._refuse(self._outbox.too_old(monotonic(), self.longest_wait), TOO_OLD % self.longest_wait)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
             pause = min(pause * 2, self.longest_retry)
 

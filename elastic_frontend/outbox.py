@@ -13,8 +13,6 @@ from elastic_frontend.protocol import Frame, pack_v1
 
 MAX_MESSAGES = 1000
 MAX_BYTES = 64 * 1024 * 1024
-MAX_AGE = 600.0
-"""Seconds for which a message may wait for the gateway."""
 MAX_REMEMBERED = 1024 * 1024
 """Largest cell, in bytes, that is kept to be sent again."""
 MAX_DONE = 1000
@@ -50,10 +48,10 @@ class Outbox:
         """That message was sent, or is refused."""
         self._bytes -= len(self._waiting.popleft()[2])
 
-    def too_old(self, now: float) -> list[Frame]:
-        """Take out what has waited too long."""
+    def too_old(self, now: float, longest: float) -> list[Frame]:
+        """Take out what has waited longer than so many seconds."""
         old: list[Frame] = []
-        while self._waiting and now - self._waiting[0][0] > MAX_AGE:
+        while self._waiting and now - self._waiting[0][0] > longest:
             old.append(self._waiting[0][1])
             self.drop_first()
         return old
