@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
+import pytest
+
 from elastic_frontend.save_hook import strip_waiting_lines
 
 WAITING = {"output_type": "display_data", "data": {}, "metadata": {"elastic-jupyter": {"waiting": True}}}
@@ -28,3 +32,19 @@ def test_files_that_are_no_notebooks_are_left_alone() -> None:
         before = dict(model)
         strip_waiting_lines(model=model, path="x", contents_manager=None)
         assert model == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"cells": "none"},
+        {"cells": None},
+        {"cells": ["text", None, {}, {"outputs": "none"}, {"outputs": [None, "text", {"metadata": "none"}]}]},
+        {"cells": [{"outputs": [{"metadata": {"elastic-jupyter": "none"}}]}]},
+    ],
+)
+def test_what_is_no_notebook_is_left_to_the_server_to_refuse(content: dict) -> None:
+    """A hook that raised would keep everything in that file from being saved."""
+    model = {"type": "notebook", "content": deepcopy(content)}
+    strip_waiting_lines(model=model, path="n.ipynb", contents_manager=None)
+    assert model["content"] == content
