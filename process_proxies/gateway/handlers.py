@@ -69,8 +69,13 @@ class IdentityMixin:
         except UnknownCallerError:
             raise web.HTTPError(403, "No valid Hub token came with this request.") from None
         except HubUnavailableError:
-            self.set_header("Retry-After", RETRY_AFTER)  # type: ignore[attr-defined]
             raise web.HTTPError(503, "The Hub cannot be asked who is calling; try again in a moment.") from None
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say when to ask again where nothing is known. Here, since tornado drops headers that were set before."""
+        if status_code == 503:
+            self.set_header("Retry-After", RETRY_AFTER)  # type: ignore[attr-defined]
+        super().write_error(status_code, **kwargs)  # type: ignore[misc]
 
     @property
     def brokers(self) -> Brokers:
@@ -129,7 +134,6 @@ class ElasticHandler(IdentityMixin, CORSMixin, JSONErrorsMixin, APIHandler):  # 
     def _handle_request_exception(self, error: BaseException) -> None:
         if isinstance(error, UnavailableError):
             error = web.HTTPError(503, "Kubernetes cannot be asked now; try again in a moment.")
-            self.set_header("Retry-After", RETRY_AFTER)
         super()._handle_request_exception(error)
 
 
