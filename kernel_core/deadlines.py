@@ -24,6 +24,7 @@ class Deadline:
 
     at: datetime
     reason: Reason
+    limit: timedelta
 
     def over(self, now: datetime) -> bool:
         """Whether the moment has come."""
@@ -45,25 +46,25 @@ def idle_deadline(activity: Activity | None, idle_timeout: timedelta | None) -> 
     """
     if activity is None or idle_timeout is None or activity.state is not ExecutionState.IDLE:
         return None
-    return Deadline(activity.at + idle_timeout, Reason.IDLE)
+    return Deadline(activity.at + idle_timeout, Reason.IDLE, idle_timeout)
 
 
 def start_deadline(scheduled: datetime | None, start_timeout: timedelta | None) -> Deadline | None:
     """When a pod that is on a node must have answered."""
     if scheduled is None or start_timeout is None:
         return None
-    return Deadline(scheduled + start_timeout, Reason.START_TIMEOUT)
+    return Deadline(scheduled + start_timeout, Reason.START_TIMEOUT, start_timeout)
 
 
 def queue_deadline(wanted: datetime | None, queue_timeout: timedelta | None) -> Deadline | None:
     """When a kernel that waits for its resources gives up; sizes have no such limit by default."""
     if wanted is None or queue_timeout is None:
         return None
-    return Deadline(wanted + queue_timeout, Reason.QUEUE_TIMEOUT)
+    return Deadline(wanted + queue_timeout, Reason.QUEUE_TIMEOUT, queue_timeout)
 
 
 def retention_deadline(parked_since: datetime, retention: timedelta | None) -> Deadline | None:
     """When a kernel that holds nothing and that nobody came back for is deleted; None is never."""
     if retention is None:
         return None
-    return Deadline(parked_since + retention, Reason.RETENTION)
+    return Deadline(parked_since + retention, Reason.RETENTION, retention)

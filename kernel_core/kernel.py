@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from kernel_core.names import LABEL_INCARNATION, LABEL_KERNEL, kernelspec_name
+from kernel_core.names import KERNEL_CONTAINER, LABEL_INCARNATION, LABEL_KERNEL, kernelspec_name
 
 Object = Mapping[str, Any]
 """A Kubernetes object as JSON."""
@@ -174,13 +174,15 @@ class Pod:
     node: str
     ip: str
     running: bool
-    """All containers have started and none has ended."""
+    """The kernel's container has started and has not ended."""
     waiting_reason: str
     waiting_message: str
     unscheduled_message: str
     ended: Ended | None
     deleting: bool
     accelerators: str
+    disrupted: Ended | None = None
+    """Who takes the pod away, if the cluster said so: preemption, eviction, a lost node."""
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -287,8 +289,37 @@ def accelerators_of(containers: Sequence[Object]) -> str:
     return ", ".join(f"{name} ×{count}" for name, count in sorted(totals.items()))
 
 
+DISRUPTIONS = {
+    "PreemptionByScheduler": Reason.PREEMPTED,
+    "DeletionByTaintManager": Reason.NODE_LOST,
+    "DeletionByPodGC": Reason.NODE_LOST,
+    "EvictionByEvictionAPI": Reason.EVICTED,
+    "TerminationByKubelet": Reason.EVICTED,
+}
+"""Kubernetes' reasons of the condition DisruptionTarget, as ours."""
+
+
+def _disrupted(status: Object) -> Ended | None:
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "DisruptionTarget" and condition.get("status") == "True":
+            word = condition.get("reason", "")
+            return Ended(DISRUPTIONS.get(word, word or Reason.POD_DELETED), condition.get("message", ""))
+    return None
+
+
+def _kernel_containers(status: Object) -> Sequence[Object]:
+    """The kernel's container, or all if none is called so: a sidecar may end without the kernel."""
+    containers: Sequence[Object] = status.get("containerStatuses") or []
+    return [c for c in containers if c.get("name") == KERNEL_CONTAINER] or containers
+
+
 def _ended(status: Object) -> Ended | None:
-    for container in status.get("containerStatuses") or []:
+    over = status.get("phase") in ("Failed", "Succeeded")
+    if over and (disrupted := _disrupted(status)) is not None:
+        return disrupted  # its containers only say that they were killed
+    if over and status.get("reason"):
+        return Ended(status["reason"], status.get("message", ""))
+    for container in _kernel_containers(status):
         terminated = (container.get("state") or {}).get("terminated")
         if terminated:
             code = terminated.get("exitCode")
@@ -296,9 +327,8 @@ def _ended(status: Object) -> Ended | None:
             if reason == "Completed":
                 reason = Reason.EXITED
             return Ended(reason, terminated.get("message", ""), code)
-    if status.get("phase") in ("Failed", "Succeeded"):
-        fallback = Reason.EXITED if status["phase"] == "Succeeded" else Reason.ERROR
-        return Ended(status.get("reason") or fallback, status.get("message", ""))
+    if over:
+        return Ended(Reason.EXITED if status["phase"] == "Succeeded" else Reason.ERROR, status.get("message", ""))
     return None
 
 
@@ -306,7 +336,7 @@ def parse_pod(item: Object) -> Pod:
     """A Pod from a pod object that a controller of ours made."""
     meta, spec, status = item["metadata"], item["spec"], item.get("status") or {}
     labels = meta.get("labels") or {}
-    containers = status.get("containerStatuses") or []
+    containers = _kernel_containers(status)
     waiting: Object = next((c["state"]["waiting"] for c in containers if (c.get("state") or {}).get("waiting")), {})
     scheduled: Object = next((c for c in status.get("conditions") or [] if c["type"] == "PodScheduled"), {})
     return Pod(
@@ -323,4 +353,5 @@ def parse_pod(item: Object) -> Pod:
         ended=_ended(status),
         deleting="deletionTimestamp" in meta,
         accelerators=accelerators_of(spec.get("containers") or []),
+        disrupted=_disrupted(status),
     )

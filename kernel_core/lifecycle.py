@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from kernel_core.deadlines import Activity
+from kernel_core.deadlines import Activity, Deadline
 from kernel_core.kernel import (
     SUSPEND_REASONS,
     ExecutionState,
@@ -75,16 +75,28 @@ def suspend_reason(kernel: Kernel) -> str:
     return Reason.REQUESTED
 
 
-def ending_of(kernel: Kernel, pod: Pod, overdue: Reason | None) -> tuple[str, str]:
+def overdue_message(deadline: Deadline, words: str) -> str:
+    """Who waited for what, how long, and what the cluster said of it."""
+    seconds = f"{deadline.limit.total_seconds():.0f} s"
+    if deadline.reason is Reason.QUEUE_TIMEOUT:
+        text = f"No node took its pod within {seconds}"
+    else:
+        text = f"The kernel had not answered {seconds} after its pod was placed on a node"
+    return f"{text}: {words}" if words else f"{text}."
+
+
+def ending_of(kernel: Kernel, pod: Pod, overdue: Deadline | None) -> tuple[str, str]:
     """Why a pod ends although nobody asked for it, with the words of whoever ended it; ("", "") if it does not."""
     if kernel.status.ending:
         return kernel.status.ending, kernel.status.message
     if pod.ended is not None:
         return pod.ended.reason, pod.ended.message
     if pod.deleting:
+        if pod.disrupted is not None:
+            return pod.disrupted.reason, pod.disrupted.message
         return Reason.POD_DELETED, "The pod was deleted from outside."
     if overdue is not None:
-        return overdue, pod.waiting_message or pod.unscheduled_message
+        return overdue.reason, overdue_message(overdue, pod.waiting_message or pod.unscheduled_message)
     return "", ""
 
 
@@ -106,7 +118,14 @@ def observe_pod(kernel: Kernel, pod: Pod, facts: Facts) -> Status:
 
 def _running(status: Status, activity: Activity | None) -> Status:
     if activity is None:
-        return replace(status, phase=Phase.RUNNING, reason=Reason.BUSY, message="", execution_state=ExecutionState.BUSY)
+        return replace(
+            status,
+            phase=Phase.RUNNING,
+            reason=Reason.BUSY,
+            message="",
+            execution_state=ExecutionState.BUSY,
+            idle_since=None,
+        )
     idle = activity.state is ExecutionState.IDLE
     at = activity.at.replace(microsecond=0)  # what the object can hold: finer times would never settle
     return replace(

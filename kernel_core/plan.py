@@ -3,6 +3,10 @@
 ``make_plan`` is a pure function of the object, its pods, the facts and ``now``. The shell that applies a plan
 acts on children first and writes the status once, and only if it changed; each action is idempotent, so a
 plan may be cut short anywhere and made again by another process.
+
+What could not be told from the objects afterwards is written before the deed, in a plan of its own: the number
+of an incarnation before its pod is made, and that a pod is to go (and why) before it is deleted. Otherwise a Run
+that comes in that moment would find its pod deleted and take it for the deed of a stranger.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from kernel_core.lifecycle import (
     current_pod,
     ending_of,
     observe_pod,
+    overdue_message,
     suspend_reason,
     wanted,
     without_pod,
@@ -94,10 +99,15 @@ class Plan:
 def make_plan(kernel: Kernel, pods: Sequence[Pod], facts: Facts, limits: Limits, now: datetime) -> Plan:
     """The next step for one kernel; an empty plan when all is as it should be."""
     if kernel.deleting:
-        return Plan(kernel.status)
-    pod = current_pod(kernel, pods)
+        return Plan(replace(kernel.status, phase=Phase.TERMINATING, reason=Reason.DELETED, message=""))
+    # A kernel that was seen to hold nothing owns no pod: one that turns up late, because the answer to its creation
+    # was lost, is a stranger too.
+    pod = None if kernel.status.phase in (Phase.SUSPENDED, Phase.FAILED) else current_pod(kernel, pods)
     strangers = [p for p in pods if p is not pod]
-    plan = _with_pod(kernel, pod, facts, limits, now) if pod else _without_pod(kernel, facts, now, bool(strangers))
+    if pod:
+        plan = _with_pod(kernel, pod, facts, limits, now)
+    else:
+        plan = _without_pod(kernel, facts, limits, now, strangers=bool(strangers))
     sweep = tuple(_remove(p, ask=False) for p in strangers if not p.deleting)
     status = _settled(kernel.status, plan.status, now)
     status, again = _throttled(kernel, status, facts, now)
@@ -107,22 +117,17 @@ def make_plan(kernel: Kernel, pods: Sequence[Pod], facts: Facts, limits: Limits,
 def _with_pod(kernel: Kernel, pod: Pod, facts: Facts, limits: Limits, now: datetime) -> Plan:
     status = kernel.status
     if not wanted(kernel):
-        return _leaving(
-            replace(status, phase=Phase.SUSPENDING, reason=suspend_reason(kernel), message="", ending=""), pod
-        )
+        return _suspending(kernel, suspend_reason(kernel), pod)
     if asks_new_life(kernel):
-        return _leaving(replace(status, phase=Phase.SUSPENDING, reason=Reason.RESTARTING, message="", ending=""), pod)
+        return _suspending(kernel, Reason.RESTARTING, pod)
     if status.phase is Phase.SUSPENDING:
-        # Woken again while it was being put to sleep: a pod that is not yet going may stay.
-        if pod.deleting:
-            return Plan(status)
-        status = replace(status, phase=Phase.STARTING)
-        kernel = replace(kernel, status=status)
+        # Woken again: the kernel may have been told to end already, so it gets a new pod once this one is gone.
+        return _suspending(kernel, status.reason, pod)
     deadline = _deadline(kernel, pod, facts, limits)
-    overdue = deadline.reason if deadline and deadline.over(now) else None
+    overdue = deadline if deadline and deadline.over(now) else None
     ending, message = ending_of(kernel, pod, overdue)
     if ending:
-        return _leaving(replace(status, reason=ending, message=message, ending=ending), pod)
+        return _leaving(kernel, replace(status, reason=ending, message=message, ending=ending), pod)
     status = observe_pod(kernel, pod, facts)
     if status.phase is not Phase.RUNNING:
         return Plan(status, (), deadline.at if deadline else None)
@@ -132,7 +137,7 @@ def _with_pod(kernel: Kernel, pod: Pod, facts: Facts, limits: Limits, now: datet
     return Plan(status, (), idle.at if idle else None)
 
 
-def _without_pod(kernel: Kernel, facts: Facts, now: datetime, strangers: bool) -> Plan:
+def _without_pod(kernel: Kernel, facts: Facts, limits: Limits, now: datetime, *, strangers: bool) -> Plan:
     status, phase = kernel.status, kernel.status.phase
     bare = without_pod(status)
     if status.ending and phase is not Phase.SUSPENDING:
@@ -140,6 +145,9 @@ def _without_pod(kernel: Kernel, facts: Facts, now: datetime, strangers: bool) -
     if not wanted(kernel):
         if phase is Phase.FAILED:
             return _parked(kernel, bare, now)
+        if phase is Phase.PENDING and not facts.absent:
+            # Its pod may have been made by a call whose answer was lost.
+            return Plan(status, (ConfirmAbsence(status.pod_name),))
         since = status.idle_since
         if since is None and status.incarnation and phase is not Phase.SUSPENDED:
             since = now.replace(microsecond=0)
@@ -159,13 +167,19 @@ def _without_pod(kernel: Kernel, facts: Facts, now: datetime, strangers: bool) -
         return _parked(kernel, bare, now)
     if phase is not Phase.PENDING:
         return Plan(_raised(kernel, bare))
+    if asks_new_life(kernel):
+        return Plan(replace(status, observed_run_request=kernel.run_request))  # the one that is about to begin
     refusal = facts.refusal
-    if refusal and refusal.incarnation == status.incarnation:
-        refused = replace(bare, reason=refusal.reason, message=refusal.message)
-        if now < refusal.retry_at:
-            return Plan(refused, (), refusal.retry_at)
-        return Plan(refused, (CreatePod(status.incarnation),))
-    return Plan(status, (CreatePod(status.incarnation),))
+    if refusal is None or refusal.incarnation != status.incarnation:
+        return Plan(status, (CreatePod(status.incarnation),))
+    deadline = queue_deadline(facts.wanted_at, limits.queue)
+    if deadline and deadline.over(now):
+        message = overdue_message(deadline, refusal.message)
+        return Plan(replace(bare, phase=Phase.FAILED, reason=deadline.reason, message=message))
+    refused = replace(bare, reason=refusal.reason, message=refusal.message)
+    if now < refusal.retry_at:
+        return Plan(refused, (), _soonest(refusal.retry_at, deadline.at if deadline else None))
+    return Plan(refused, (CreatePod(status.incarnation),))
 
 
 def _parked(kernel: Kernel, status: Status, now: datetime) -> Plan:
@@ -191,8 +205,14 @@ def _raised(kernel: Kernel, bare: Status) -> Status:
     )
 
 
-def _leaving(status: Status, pod: Pod) -> Plan:
-    if pod.deleting:
+def _suspending(kernel: Kernel, reason: str, pod: Pod) -> Plan:
+    return _leaving(kernel, replace(kernel.status, phase=Phase.SUSPENDING, reason=reason, message="", ending=""), pod)
+
+
+def _leaving(kernel: Kernel, status: Status, pod: Pod) -> Plan:
+    """A pod that has to go: first it is written that it goes and why, then it is deleted."""
+    told = (status.phase, status.ending) == (kernel.status.phase, kernel.status.ending)
+    if pod.deleting or not told:
         return Plan(status)
     return Plan(status, (_remove(pod, ask=pod.running and pod.ended is None),))
 

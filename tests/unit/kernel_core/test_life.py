@@ -12,30 +12,11 @@ from kernel_core.deadlines import Activity
 from kernel_core.kernel import Ended, ExecutionState, Kernel, OperatingMode, Owner, Phase, Pod, Reason, Status
 from kernel_core.lifecycle import Facts, Refusal
 from kernel_core.plan import ConfirmAbsence, CreatePod, DeleteKernel, Limits, Plan, RemovePod, SuspendForIdle, make_plan
+from tests.support.edges import may_follow
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 IDLE = timedelta(seconds=60)
 LIMITS = Limits()
-
-EDGES = {
-    Phase.SUSPENDED: {Phase.PENDING},
-    Phase.PENDING: {Phase.STARTING, Phase.SUSPENDING, Phase.FAILED},
-    Phase.STARTING: {Phase.RUNNING, Phase.SUSPENDING, Phase.FAILED},
-    Phase.RUNNING: {Phase.SUSPENDING, Phase.FAILED},
-    Phase.SUSPENDING: {Phase.SUSPENDED},
-    Phase.FAILED: {Phase.PENDING},
-}
-"""The edges that the design allows; a watch may miss phases in between."""
-
-
-def reachable(start: Phase) -> set[Phase]:
-    """Every phase that may be seen after ``start`` when some are missed, itself included."""
-    seen, todo = {start}, [start]
-    while todo:
-        for phase in EDGES[todo.pop()] - seen:
-            seen.add(phase)
-            todo.append(phase)
-    return seen
 
 
 def make_kernel(
@@ -137,9 +118,11 @@ def test_a_suspended_kernel_gives_its_pod_back_after_asking_the_kernel() -> None
     """Asked first, then deleted; then it holds nothing."""
     kernel = make_kernel(mode=OperatingMode.SUSPENDED, why="Idle", phase=Phase.RUNNING, incarnation=1)
     made = plan(kernel, make_pod())
-    assert made.actions == (RemovePod("pod-1", "uid-1", 1, ask_kernel=True),)
+    assert made.actions == ()
     assert (made.status.phase, made.status.reason) == (Phase.SUSPENDING, Reason.IDLE)
-    gone = plan(replace(kernel, status=made.status))
+    told = replace(kernel, status=made.status)
+    assert plan(told, make_pod()).actions == (RemovePod("pod-1", "uid-1", 1, ask_kernel=True),)
+    gone = plan(told)
     assert (gone.status.phase, gone.status.pod_name, gone.status.accelerators) == (Phase.SUSPENDED, "", "")
 
 
@@ -149,13 +132,52 @@ def test_kubectl_needs_one_field_to_suspend() -> None:
     assert plan(kernel).status.reason == Reason.REQUESTED
 
 
+@pytest.mark.parametrize("deleting", [False, True])
+def test_a_run_that_comes_while_the_pod_is_being_suspended_gets_a_new_one_and_no_error(deleting: bool) -> None:
+    """The pod may have been told to end already: it goes, and is not taken for one deleted by a stranger."""
+    kernel = make_kernel(phase=Phase.SUSPENDING, incarnation=1, reason=Reason.IDLE)
+    made = plan(kernel, make_pod(deleting=deleting))
+    assert (made.status.phase, made.status.ending) == (Phase.SUSPENDING, "")
+    assert len(made.actions) == (0 if deleting else 1)
+    after = plan(kernel)
+    assert (after.status.phase, after.status.incarnation) == (Phase.PENDING, 2)
+
+
+def test_a_withdrawn_kernel_is_suspended_only_when_its_pod_is_known_to_be_none() -> None:
+    """The answer to its creation may have been lost."""
+    kernel = make_kernel(mode=OperatingMode.SUSPENDED, why="Interrupted", phase=Phase.PENDING, incarnation=1)
+    assert plan(kernel).actions == (ConfirmAbsence(""),)
+    assert plan(kernel).status == kernel.status
+    sure = plan(kernel, facts=Facts(absent=True)).status
+    assert (sure.phase, sure.reason) == (Phase.SUSPENDED, Reason.INTERRUPTED)
+
+
+@pytest.mark.parametrize("phase", [Phase.SUSPENDED, Phase.FAILED])
+@pytest.mark.parametrize("mode", list(OperatingMode))
+def test_a_pod_that_turns_up_late_is_removed_and_changes_no_phase(phase: Phase, mode: OperatingMode) -> None:
+    """A kernel that was seen to hold nothing never goes back; a wish to run waits until the pod is gone."""
+    kernel = make_kernel(mode=mode, run_request=1, phase=phase, incarnation=1)
+    made = plan(kernel, make_pod())
+    assert made.actions == (RemovePod("pod-1", "uid-1", 1, ask_kernel=False),)
+    assert (made.status.phase, made.status.incarnation) == (phase, 1)
+
+
+def test_a_kernel_whose_object_is_being_deleted_is_terminating() -> None:
+    """Somebody's finalizer, or a foreground deletion, may hold it for a while."""
+    made = plan(replace(make_kernel(phase=Phase.RUNNING, incarnation=1), deleting=True), make_pod())
+    assert (made.status.phase, made.actions) == (Phase.TERMINATING, ())
+
+
 def test_a_pod_that_ended_is_removed_before_the_kernel_has_failed() -> None:
     """A failed kernel holds nothing, and its reason outlives the pod."""
     kernel = make_kernel(phase=Phase.RUNNING, incarnation=1)
-    made = plan(kernel, make_pod(running=False, ended=Ended("OOMKilled", "", 137)))
-    assert made.actions == (RemovePod("pod-1", "uid-1", 1, ask_kernel=False),)
+    dead = make_pod(running=False, ended=Ended("OOMKilled", "", 137))
+    made = plan(kernel, dead)
+    assert made.actions == ()
     assert (made.status.phase, made.status.ending) == (Phase.RUNNING, "OOMKilled")
-    gone = plan(replace(kernel, status=made.status))
+    told = replace(kernel, status=made.status)
+    assert plan(told, dead).actions == (RemovePod("pod-1", "uid-1", 1, ask_kernel=False),)
+    gone = plan(told)
     assert (gone.status.phase, gone.status.reason, gone.status.ending) == (Phase.FAILED, "OOMKilled", "")
 
 
@@ -196,6 +218,34 @@ def test_a_pod_that_never_answers_fails_when_its_time_is_over() -> None:
     kernel = make_kernel(phase=Phase.STARTING, incarnation=1)
     made = plan(kernel, make_pod(), facts=Facts(placed_at=NOW), now=NOW + timedelta(minutes=11))
     assert made.status.ending == Reason.START_TIMEOUT
+    assert made.status.message == "The kernel had not answered 600 s after its pod was placed on a node."
+
+
+def test_a_size_may_limit_the_wait_for_resources_with_a_pod_and_without() -> None:
+    """Unschedulable and refused by a quota alike; the message says how long, and the cluster's own words."""
+    limits = Limits(queue=timedelta(seconds=30))
+    kernel = make_kernel(phase=Phase.PENDING, incarnation=1)
+    late = NOW + timedelta(seconds=30)
+    queued = make_pod(node="", ip="", running=False, unscheduled_message="0/1 nodes are available")
+    made = make_plan(kernel, [queued], Facts(wanted_at=NOW), limits, late)
+    assert (made.status.ending, made.status.message) == (
+        Reason.QUEUE_TIMEOUT,
+        "No node took its pod within 30 s: 0/1 nodes are available",
+    )
+    refusal = Refusal(1, Reason.QUOTA_EXCEEDED, "exceeded quota: q", NOW + timedelta(hours=1))
+    facts = Facts(wanted_at=NOW, refusal=refusal)
+    assert make_plan(kernel, [], facts, limits, NOW).look_again_at == late
+    made = make_plan(kernel, [], facts, limits, late)
+    assert (made.status.phase, made.status.reason) == (Phase.FAILED, Reason.QUEUE_TIMEOUT)
+    assert made.status.message == "No node took its pod within 30 s: exceeded quota: q"
+
+
+def test_a_pod_that_the_cluster_takes_away_fails_with_the_clusters_reason() -> None:
+    """Preempted is not "deleted from outside"."""
+    kernel = make_kernel(phase=Phase.RUNNING, incarnation=1)
+    taken = make_pod(deleting=True, disrupted=Ended(Reason.PREEMPTED, "preempted by pod x"))
+    made = plan(kernel, taken)
+    assert (made.status.ending, made.status.message) == (Reason.PREEMPTED, "preempted by pod x")
 
 
 def test_activity_alone_is_written_every_few_seconds_at_most() -> None:
@@ -245,6 +295,8 @@ class World:
         self.chance = chance
         self.kernel = make_kernel(mode=OperatingMode.SUSPENDED)
         self.pods: dict[str, Pod] = {}
+        self.unseen: dict[str, Pod] = {}
+        """Pods that stand, though the answer to their creation was lost and no watch has told of them yet."""
         self.facts = Facts()
         self.now = NOW
 
@@ -252,7 +304,17 @@ class World:
         """One thing that people, the scheduler, the node or the kernel may do."""
         self.now += timedelta(seconds=self.chance.randint(0, 40))
         self.chance.choice(
-            [self.run, self.suspend, self.restart, self.pod_moves, self.pod_moves, self.pod_ends, self.answer]
+            [
+                self.run,
+                self.suspend,
+                self.restart,
+                self.pod_moves,
+                self.pod_moves,
+                self.pod_ends,
+                self.pod_is_seen,
+                self.answer,
+                self.controller_starts_again,
+            ]
         )()
 
     def run(self) -> None:
@@ -288,6 +350,16 @@ class World:
                 dead = replace(pod, running=False, ended=Ended("Error", "", 1))
                 self.pods[name] = self.chance.choice([replace(pod, deleting=True), dead])
 
+    def pod_is_seen(self) -> None:
+        """A watch tells at last."""
+        self.pods |= self.unseen
+        self.unseen = {}
+
+    def controller_starts_again(self) -> None:
+        """It lists everything and remembers nothing."""
+        self.pod_is_seen()
+        self.facts = Facts()
+
     def answer(self) -> None:
         """The kernel answers and is idle."""
         if any(pod.running for pod in self.pods.values()):
@@ -301,14 +373,15 @@ class World:
             before = self.kernel.status
             for action in made.actions:
                 self.apply(action)
-            assert made.status.phase in reachable(before.phase), f"{before.phase} -> {made.status.phase}"
-            assert made.status.incarnation in (before.incarnation, before.incarnation + 1)
+            assert may_follow(before, made.status), f"{before} -> {made.status}"
+            assert made.status.incarnation == before.incarnation or made.status.phase is Phase.PENDING
             assert sum(not pod.deleting for pod in self.pods.values()) <= 1
             if made.status.incarnation != before.incarnation:
                 self.facts = Facts()
             self.kernel = replace(self.kernel, status=made.status)
             if made.status == before and not made.actions:
                 return
+        raise AssertionError(f"not settled after {rounds} rounds: {self.kernel.status}")
 
     def apply(self, action: object) -> None:
         """What the shell does."""
@@ -316,17 +389,23 @@ class World:
             case CreatePod(incarnation):
                 assert incarnation == self.kernel.status.incarnation, "a pod is made only for the current incarnation"
                 assert not self.pods, "at most one pod"
-                self.pods[f"pod-{incarnation}"] = make_pod(incarnation, node="", ip="", running=False)
+                assert self.unseen.keys() <= {f"pod-{incarnation}"}, "at most one pod, seen or not"
+                self.facts = replace(self.facts, absent=False)
+                self.unseen[f"pod-{incarnation}"] = make_pod(incarnation, node="", ip="", running=False)
+                if self.chance.random() < 0.7:
+                    self.pod_is_seen()
             case RemovePod(name):
                 self.pods[name] = replace(self.pods[name], deleting=True)
             case SuspendForIdle():
                 self.suspend()
             case ConfirmAbsence():
+                self.pod_is_seen()
                 self.facts = replace(self.facts, absent=not self.pods)
 
     def calm_down(self) -> None:
         """Suspended for good, with everything gone: nothing is held and nothing more is written."""
         self.suspend()
+        self.pod_is_seen()
         for _ in range(6):
             self.reconcile()
             self.pod_moves()
