@@ -19,7 +19,7 @@ from typing import Any
 from common import CHECKOUT, demo, kernel, summary, user_token
 
 from kernel_core.cluster.client import PODS, SECRETS, Client
-from kernel_core.cluster.controller import new_connection_info
+from kernel_core.cluster.pods import new_connection_info
 from kernel_core.kernel import Kernel, OperatingMode, Owner
 from kernel_core.manifests import Home, connection_secret, kernel_pod
 from kernel_core.sizes import KernelSpec, Size

@@ -243,7 +243,7 @@ class Client:
             async with response:
                 if response.status >= 300:
                     raise error_for(f"watch {path}", response.status, json.loads(await response.read() or b"{}"))
-                async for line in response.content:
+                async for line in _lines(response.content):
                     event: dict[str, Any] = json.loads(line)
                     if event["type"] == "ERROR":
                         status = event["object"]
@@ -251,3 +251,17 @@ class Client:
                     yield event
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise UnavailableError(f"watch {path}: {type(error).__name__}: {error}") from error
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: aiohttp's own reader refuses an object of more than 128 KiB."""
+    parts: list[bytes] = []
+    async for chunk in content.iter_any():
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            parts.append(end)
+            line = b"".join(parts)
+            parts = []
+            if line:
+                yield line
+        parts.append(rest)

@@ -6,48 +6,23 @@ another process that starts from the objects alone goes on where this one stoppe
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from kernel_core.cluster.client import (
-    PODS,
-    SECRETS,
-    AlreadyExistsError,
-    Client,
-    ConflictError,
-    ForbiddenError,
-    InvalidError,
-    NotFoundError,
-    custom,
-)
+from kernel_core.cluster.client import EVENTS, ApiError, Client, ConflictError, NotFoundError, UnavailableError, custom
 from kernel_core.cluster.informer import Informer
+from kernel_core.cluster.pods import KernelPods, RefusedError
 from kernel_core.cluster.queue import Queue
 from kernel_core.cluster.store import KERNEL_RESOURCE, Kernels
 from kernel_core.deadlines import STOP_LIMIT, Activity
-from kernel_core.kernel import ExecutionState, Kernel, Phase, Pod, Reason, Status, parse_pod, status_json
+from kernel_core.events import event_of
+from kernel_core.kernel import ExecutionState, Kernel, Phase, Pod, Reason, Status, status_json
 from kernel_core.lifecycle import Facts, Refusal
-from kernel_core.manifests import (
-    GRACE_SECONDS,
-    ConnectionInfo,
-    Home,
-    connection_secret,
-    kernel_pod,
-    parse_home,
-)
-from kernel_core.names import (
-    KERNEL_SPECS,
-    KERNEL_TEMPLATES,
-    LABEL_MANAGED_BY,
-    NOTEBOOKS,
-    notebook_name,
-    pod_name,
-    secret_name,
-)
+from kernel_core.manifests import Home, parse_home
+from kernel_core.names import KERNEL_SPECS, KERNEL_TEMPLATES, NOTEBOOKS, notebook_name
 from kernel_core.plan import (
     Action,
     ConfirmAbsence,
@@ -64,11 +39,8 @@ log = logging.getLogger(__name__)
 
 SYNC_LIMIT = timedelta(seconds=30)
 """How long the first list of each kind may take."""
-REFUSAL_PAUSE = timedelta(seconds=2)
-"""Pause before a refused pod is asked for again; nothing tells us when a quota has room."""
-
-FIRST_PORT, LAST_PORT = 20000, 32000
-"""Below the range from which systems take ports for outgoing connections."""
+FIRST_REFUSAL_PAUSE, LONGEST_REFUSAL_PAUSE = timedelta(seconds=2), timedelta(seconds=15)
+"""Pause before a refused pod is asked for again, doubling: nothing tells us when a quota has room."""
 
 
 class KernelHost(Protocol):
@@ -90,59 +62,56 @@ class KernelHost(Protocol):
         """Ask the kernel to end and wait for it, at most ``limit``. Must not raise."""
 
 
-def new_connection_info() -> ConnectionInfo:
-    """A fresh key and five ports that differ."""
-    source = secrets.SystemRandom()
-    shell, iopub, stdin, control, heartbeat = source.sample(range(FIRST_PORT, LAST_PORT), 5)
-    return ConnectionInfo(secrets.token_hex(32), shell, iopub, stdin, control, heartbeat)
-
-
 @dataclass(slots=True)
 class _Memory:
     """What is remembered of one incarnation."""
 
     incarnation: int
     facts: Facts = field(default_factory=Facts)
+    refusal_pause: timedelta = FIRST_REFUSAL_PAUSE
 
 
 class KernelController:
     """Keeps the kernels of one manager as their specs want them."""
 
     def __init__(self, client: Client, namespace: str, manager: str, host: KernelHost) -> None:
-        self._client = client
+        self.client = client
         self._namespace = namespace
         self._host = host
         self.kernels = Kernels(client, namespace, manager)
         self.specs: Informer[KernelSpec] = Informer(client, custom(KERNEL_SPECS), namespace, parse_spec)
         self.sizes: Informer[Size] = Informer(client, custom(KERNEL_TEMPLATES), namespace, parse_size)
         self.homes: Informer[Home] = Informer(client, custom(NOTEBOOKS), namespace, parse_home)
-        self._pods: Informer[Pod] = Informer(
-            client, PODS, namespace, parse_pod, selector={"labelSelector": f"{LABEL_MANAGED_BY}={manager}"}
-        )
-        self._pods_of: dict[str, dict[str, Pod]] = {}
+        self._pods = KernelPods(client, namespace, manager)
         self._memory: dict[str, _Memory] = {}
         self._queue = Queue(self._reconcile)
         self.kernels.informer.on_change(self._kernel_seen)
-        self._pods.on_change(self._pod_seen)
+        self._pods.informer.on_change(self._pod_seen)
         self.specs.on_change(lambda *_: self._retry_refused())
         self.sizes.on_change(lambda *_: self._retry_refused())
 
     async def start(self) -> None:
         """List everything, then begin to act. Raises UnavailableError if the lists do not come."""
         self._queue.start()
-        for informer in (self.specs, self.sizes, self.homes, self._pods, self.kernels.informer):
+        for informer in self._informers():
             await informer.start(SYNC_LIMIT)
+        for name in self._pods.kernels():
+            self._queue.add(name)  # those of kernels that were deleted meanwhile
 
     async def stop(self) -> None:
         """Stop acting. No kernel ends by this."""
         await self._queue.stop()
-        for informer in (self.kernels.informer, self._pods, self.homes, self.sizes, self.specs):
+        for informer in reversed(self._informers()):
             await informer.stop()
+
+    def _informers(self) -> list[Informer[Any]]:
+        """In the order of their start: a kernel is seen when everything it needs is known."""
+        return [self.specs, self.sizes, self.homes, self._pods.informer, self.kernels.informer]
 
     @property
     def synced(self) -> bool:
         """Whether every list has come."""
-        return all(i.synced for i in (self.specs, self.sizes, self.homes, self._pods, self.kernels.informer))
+        return all(informer.synced for informer in self._informers())
 
     def report_answered(self, name: str, incarnation: int) -> None:
         """A kernel has proved itself by a signed reply."""
@@ -156,7 +125,7 @@ class KernelController:
         """The home that a kernel's owner has, an empty one if no spawner wrote any."""
         return self.homes.get(notebook_name(kernel.owner.user, kernel.owner.server)) or Home()
 
-    def _learn(self, name: str, incarnation: int, change: Any) -> None:
+    def _learn(self, name: str, incarnation: int, change: Callable[[Facts], Facts]) -> None:
         kernel = self.kernels.get(name)
         if kernel is None or kernel.status.incarnation != incarnation:
             return
@@ -179,30 +148,26 @@ class KernelController:
         self._queue.add(name)
 
     def _pod_seen(self, name: str, before: Pod | None, after: Pod | None) -> None:
-        pod = after or before
-        if pod is None:
-            return
-        pods = self._pods_of.setdefault(pod.kernel, {})
+        for pod in (before, after):
+            if pod is not None:
+                self._queue.add(pod.kernel)
         if after is None:
-            pods.pop(name, None)
-            if not pods:
-                del self._pods_of[pod.kernel]
-        else:
-            pods[name] = after
-        self._queue.add(pod.kernel)
+            self._retry_refused()  # a quota may have room now
 
     def _retry_refused(self) -> None:
         for name, memory in self._memory.items():
             if memory.facts.refusal is not None:
                 memory.facts = replace(memory.facts, refusal=None)
+                memory.refusal_pause = FIRST_REFUSAL_PAUSE
                 self._queue.add(name)
 
     async def _reconcile(self, name: str) -> None:
         kernel = self.kernels.get(name)
-        if kernel is None or kernel.deleting:
+        pods = self._pods.of(name)
+        if kernel is None:
+            await self._remove_orphans(name, pods)
             return
         now = datetime.now(UTC)
-        pods = list(self._pods_of.get(name, {}).values())
         memory = self._remember(kernel)
         memory.facts = _dated(memory.facts, kernel, pods, now)
         plan = make_plan(kernel, pods, memory.facts, self._limits(kernel), now)
@@ -240,58 +205,59 @@ class KernelController:
                         "Kernel %s of %s is deleted: unused for %s", kernel.name, kernel.owner.user, kernel.retention
                     )
                     await self.kernels.delete(kernel.name)
-            case ConfirmAbsence(pod):
-                await self._confirm_absence(kernel, pod)
+            case ConfirmAbsence():
+                await self._confirm_absence(kernel)
 
     async def _create(self, kernel: Kernel, incarnation: int) -> None:
+        memory = self._remember(kernel)
+        memory.facts = replace(memory.facts, absent=False)
+        try:
+            spec, size = self._choice(kernel)
+            await self._pods.create(kernel, incarnation, spec, size, self.home_of(kernel))
+        except RefusedError as error:
+            old = memory.facts.refusal
+            if old is None or (old.reason, old.message) != (error.reason, error.message):
+                log.warning("Kernel %s of %s waits, %s: %s", kernel.name, kernel.owner.user, error.reason, error)
+            retry_at = datetime.now(UTC) + memory.refusal_pause
+            memory.refusal_pause = min(memory.refusal_pause * 2, LONGEST_REFUSAL_PAUSE)
+            memory.facts = replace(memory.facts, refusal=Refusal(incarnation, error.reason, error.message, retry_at))
+            self._queue.add(kernel.name)
+        else:
+            memory.facts = replace(memory.facts, refusal=None)
+            memory.refusal_pause = FIRST_REFUSAL_PAUSE
+
+    def _choice(self, kernel: Kernel) -> tuple[KernelSpec, Size | None]:
+        """The kernelspec and the size of a kernel, as they are written now."""
         spec = self.specs.get(kernel.kernelspec)
         size = self.sizes.get(kernel.size) if kernel.size else None
-        if spec is None or (kernel.size and size is None):
-            missing = (
-                f"JupyterKernelSpec {kernel.kernelspec}" if spec is None else f"JupyterKernelTemplate {kernel.size}"
-            )
-            self._refuse(
-                kernel, Reason.KERNEL_SPEC_NOT_FOUND, f"{missing} does not exist in namespace {self._namespace}."
-            )
-            return
-        secret = connection_secret(kernel, incarnation, self._namespace, new_connection_info())
-        pod = kernel_pod(kernel, incarnation, self._namespace, spec, size, self.home_of(kernel))
-        with contextlib.suppress(AlreadyExistsError):  # an earlier try got this far
-            await self._client.create(SECRETS, self._namespace, secret)
-        try:
-            self._pods.learn(await self._client.create(PODS, self._namespace, pod))
-        except AlreadyExistsError:
-            pass  # our copy was behind
-        except ForbiddenError as error:
-            quota = "exceeded quota" in error.message or "failed quota" in error.message
-            self._refuse(kernel, Reason.QUOTA_EXCEEDED if quota else Reason.ADMISSION_REFUSED, error.message)
-        except InvalidError as error:
-            self._refuse(kernel, Reason.ADMISSION_REFUSED, error.message)
+        if spec is None:
+            missing = f"JupyterKernelSpec {kernel.kernelspec}"
+        elif kernel.size and size is None:
+            missing = f"JupyterKernelTemplate {kernel.size}"
         else:
-            log.info("Kernel %s of %s: pod %s asked for", kernel.name, kernel.owner.user, pod["metadata"]["name"])
-
-    def _refuse(self, kernel: Kernel, reason: Reason, message: str) -> None:
-        log.warning("Kernel %s of %s waits, %s: %s", kernel.name, kernel.owner.user, reason, message)
-        memory = self._remember(kernel)
-        retry_at = datetime.now(UTC) + REFUSAL_PAUSE
-        memory.facts = replace(memory.facts, refusal=Refusal(kernel.status.incarnation, reason, message, retry_at))
-        self._queue.add(kernel.name)
+            return spec, size
+        raise RefusedError(Reason.KERNEL_SPEC_NOT_FOUND, f"{missing} does not exist in namespace {self._namespace}.")
 
     async def _remove(self, kernel: Kernel, action: RemovePod) -> None:
         if action.ask_kernel and action.incarnation == kernel.status.incarnation:
             await self._host.stop_kernel(kernel, STOP_LIMIT)
-        grace = timedelta(seconds=GRACE_SECONDS)
-        await self._client.delete(PODS, self._namespace, action.name, uid=action.uid, grace=grace)
-        await self._client.delete(SECRETS, self._namespace, secret_name(kernel.name, action.incarnation))
+        await self._pods.remove(kernel.name, action.name, action.uid, action.incarnation)
 
-    async def _confirm_absence(self, kernel: Kernel, pod: str) -> None:
-        name = pod or pod_name(kernel.owner.user, kernel.name, kernel.status.incarnation)
+    async def _remove_orphans(self, name: str, pods: list[Pod]) -> None:
+        """Delete pods whose kernel is gone, at once and even where the deletion was told to leave them."""
+        if not pods or not self.kernels.synced:
+            return
         try:
-            self._pods.learn(await self._client.get(PODS, self._namespace, name))
+            await self.client.get(KERNEL_RESOURCE, self._namespace, name)
         except NotFoundError:
+            for pod in pods:
+                if not pod.deleting:
+                    await self._pods.remove(name, pod.name, pod.uid, pod.incarnation)
+
+    async def _confirm_absence(self, kernel: Kernel) -> None:
+        if not await self._pods.look_for(kernel, kernel.status.incarnation):
             memory = self._remember(kernel)
             memory.facts = replace(memory.facts, absent=True)
-            await self._client.delete(SECRETS, self._namespace, secret_name(kernel.name, kernel.status.incarnation))
         self._queue.add(kernel.name)
 
     async def _write_status(self, kernel: Kernel, status: Status, now: datetime) -> None:
@@ -300,12 +266,12 @@ class KernelController:
             "status": status_json(status, kernel.generation),
         }
         try:
-            item = await self._client.patch(KERNEL_RESOURCE, self._namespace, kernel.name, patch, subresource="status")
+            item = await self.client.patch(KERNEL_RESOURCE, self._namespace, kernel.name, patch, subresource="status")
         except NotFoundError:
             self.kernels.informer.forget(kernel.name)
             return
         except ConflictError:
-            item = await self._client.get(KERNEL_RESOURCE, self._namespace, kernel.name)
+            item = await self.client.get(KERNEL_RESOURCE, self._namespace, kernel.name)
             self.kernels.informer.learn(item)
             self._queue.add(kernel.name)
             return
@@ -321,10 +287,18 @@ class KernelController:
             )
         if (memory := self._memory.get(kernel.name)) is not None:
             memory.facts = replace(memory.facts, activity_written_at=now)
-        withdrawn = kernel.status.phase is Phase.PENDING and status.phase is Phase.SUSPENDED
         self.kernels.informer.learn(item)
-        if withdrawn:
-            await self._client.delete(SECRETS, self._namespace, secret_name(kernel.name, status.incarnation))
+        await self._tell(kernel, status, now)
+
+    async def _tell(self, kernel: Kernel, status: Status, now: datetime) -> None:
+        """Write an Event if the new status is news. One that is lost is no harm: status holds the truth."""
+        event = event_of(kernel, status, self._namespace, now)
+        if event is None:
+            return
+        try:
+            await self.client.create(EVENTS, self._namespace, event)
+        except (ApiError, UnavailableError) as error:
+            log.info("Kernel %s: no Event %s: %s", kernel.name, event["reason"], error)
 
 
 def _dated(facts: Facts, kernel: Kernel, pods: list[Pod], now: datetime) -> Facts:

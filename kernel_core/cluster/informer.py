@@ -97,18 +97,19 @@ class Informer(Generic[T]):
         self._drop(name)
 
     async def _follow(self) -> None:
-        pause = FIRST_PAUSE
+        pause, clock = FIRST_PAUSE, asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 version = await self._list()
-                pause = FIRST_PAUSE
                 while True:
                     version = await self._watch(version)
             except GoneError:
                 log.debug("Watch of %s is too old, listing again", self._resource.plural)
-                continue
             except (ApiError, UnavailableError) as error:
                 log.warning("Cannot follow %s, trying again: %s", self._resource.plural, error)
+            if clock() - began > LONGEST_PAUSE.total_seconds():
+                pause = FIRST_PAUSE  # it worked for a while; a list alone does not show that a watch will work
             await asyncio.sleep(pause.total_seconds() * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not a secret
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -159,4 +160,7 @@ class Informer(Generic[T]):
 
     def _tell(self, name: str, before: T | None, after: T | None) -> None:
         for handler in self._handlers:
-            handler(name, before, after)
+            try:
+                handler(name, before, after)
+            except Exception:  # a listener's fault must not end the following of everybody's objects; it is logged
+                log.exception("%s %s: a change could not be handled", self._resource.plural, name)

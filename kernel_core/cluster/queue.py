@@ -55,6 +55,10 @@ class Queue:
             return
         self._due[key] = due
         heapq.heappush(self._heap, (due, key))
+        if len(self._heap) > 2 * len(self._due) + 64:
+            # Entries that an earlier one replaced: a kernel in use leaves one with every look at it.
+            self._heap = [(at, name) for name, at in self._due.items()]
+            heapq.heapify(self._heap)
         self._wake.set()
 
     async def _run(self) -> None:

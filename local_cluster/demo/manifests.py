@@ -22,6 +22,7 @@ GATEWAY_RULES: list[dict[str, Any]] = [
     {"apiGroups": [GROUP], "resources": [KERNEL_SPECS, KERNEL_TEMPLATES, NOTEBOOKS], "verbs": ["list", "watch"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete"]},
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "delete"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
 ]
 """The fewest verbs with which the gateway works."""
 
