@@ -67,9 +67,11 @@ class Lab:
         return monotonic() - drawn
 
     async def status_now(self) -> str:
-        """The kernel's status word of the notebook in front."""
-        indicator = self.page.locator(f"{PANEL} .jp-Notebook-ExecutionIndicator").first
-        return await indicator.get_attribute("data-status") or ""
+        """The kernel's status word in the status bar: the toolbar's circle is drawn idle before there is a kernel."""
+        for text in await self.page.locator("#jp-main-statusbar .jp-StatusBar-TextItem").all_inner_texts():
+            if " | " in text:
+                return text.rsplit(" | ", 1)[1].strip().lower()
+        return ""
 
     async def status(self, word: str, *, within: float = 10) -> None:
         """Wait for a status word."""
