@@ -196,23 +196,23 @@ def format_time(at: datetime) -> str:
 
 
 def parse_status(status: Object) -> Status:
-    """The status of a JupyterKernel object."""
+    """The status of a JupyterKernel object. A field may be absent or null; both are empty."""
     return Status(
         phase=Phase(status.get("phase") or Phase.SUSPENDED),
         reason=status.get("reason") or Reason.NOT_STARTED,
-        message=status.get("message", ""),
-        incarnation=status.get("incarnation", 0),
-        observed_run_request=status.get("observedRunRequest", 0),
-        observed_generation=status.get("observedGeneration", 0),
-        pod_name=status.get("podName", ""),
-        pod_ip=status.get("podIP", ""),
-        node_name=status.get("nodeName", ""),
-        accelerators=status.get("accelerators", ""),
-        execution_state=status.get("executionState", ""),
+        message=status.get("message") or "",
+        incarnation=status.get("incarnation") or 0,
+        observed_run_request=status.get("observedRunRequest") or 0,
+        observed_generation=status.get("observedGeneration") or 0,
+        pod_name=status.get("podName") or "",
+        pod_ip=status.get("podIP") or "",
+        node_name=status.get("nodeName") or "",
+        accelerators=status.get("accelerators") or "",
+        execution_state=status.get("executionState") or "",
         last_activity=parse_time(status.get("lastActivity")),
         idle_since=parse_time(status.get("idleSince")),
         ready_since=_ready_since(status),
-        ending=status.get("ending", ""),
+        ending=status.get("ending") or "",
     )
 
 
@@ -318,7 +318,7 @@ def _ended(status: Object) -> Ended | None:
     if over and (disrupted := _disrupted(status)) is not None:
         return disrupted  # its containers only say that they were killed
     if over and status.get("reason"):
-        return Ended(status["reason"], status.get("message", ""))
+        return Ended(status["reason"], status.get("message") or "")
     for container in _kernel_containers(status):
         terminated = (container.get("state") or {}).get("terminated")
         if terminated:
@@ -328,7 +328,7 @@ def _ended(status: Object) -> Ended | None:
                 reason = Reason.EXITED
             return Ended(reason, terminated.get("message", ""), code)
     if over:
-        return Ended(Reason.EXITED if status["phase"] == "Succeeded" else Reason.ERROR, status.get("message", ""))
+        return Ended(Reason.EXITED if status["phase"] == "Succeeded" else Reason.ERROR, status.get("message") or "")
     return None
 
 

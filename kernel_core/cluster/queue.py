@@ -61,6 +61,11 @@ class Queue:
             heapq.heapify(self._heap)
         self._wake.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many entries it holds, replaced ones included."""
+        return len(self._heap)
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
