@@ -73,7 +73,7 @@ def roles(settings: HubSettings) -> list[dict[str, Any]]:
     """What each of the services may do, and no more."""
     found: list[dict[str, Any]] = []
     if settings.admin_token:
-        scopes = ["admin:users", "admin:servers", "list:users", "read:hub"]
+        scopes = ["admin:users", "admin:servers", "list:users", "read:hub", "tokens"]
         found.append({"name": ADMIN, "services": [ADMIN], "scopes": scopes})
     if settings.cull_timeout:
         scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]

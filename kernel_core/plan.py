@@ -99,7 +99,9 @@ class Plan:
 def make_plan(kernel: Kernel, pods: Sequence[Pod], facts: Facts, limits: Limits, now: datetime) -> Plan:
     """The next step for one kernel; an empty plan when all is as it should be."""
     if kernel.deleting:
-        return Plan(replace(kernel.status, phase=Phase.TERMINATING, reason=Reason.DELETED, message=""))
+        # Not left to the garbage collector: a finalizer, or a deletion told to orphan, would keep the GPU meanwhile.
+        terminating = replace(kernel.status, phase=Phase.TERMINATING, reason=Reason.DELETED, message="")
+        return Plan(terminating, tuple(_remove(p, ask=p.running and not p.ended) for p in pods if not p.deleting))
     # A kernel that was seen to hold nothing owns no pod: one that turns up late, because the answer to its creation
     # was lost, is a stranger too.
     pod = None if kernel.status.phase in (Phase.SUSPENDED, Phase.FAILED) else current_pod(kernel, pods)

@@ -68,12 +68,13 @@ class Place:
         return items
 
     async def until(self, phase: Phase, *, reason: str = "", name: str = "k", within: float = 15) -> Kernel:
-        """Wait for a phase, and a reason if one is named."""
+        """Wait until a phase is written, and a reason if one is named."""
 
         async def look() -> Kernel | None:
             kernel = await self.kernel(name)
             status = kernel.status
-            return kernel if status.phase is phase and (not reason or status.reason == reason) else None
+            found = kernel.written and status.phase is phase and (not reason or status.reason == reason)
+            return kernel if found else None
 
         kernel = await eventually(look, within=within, what=f"{name} {phase} {reason}", every=0.05)
         assert isinstance(kernel, Kernel)
@@ -126,7 +127,7 @@ async def test_a_run_makes_one_pod_with_the_sizes_requests_and_suspending_gives_
     ):
         await open_notebook(controller)
         parked = await place.until(Phase.SUSPENDED, reason=Reason.NOT_STARTED)
-        assert (parked.written, record.pods_made) == (True, [])
+        assert (parked.status.incarnation, record.pods_made) == (0, [])
         await controller.kernels.wake("k")
         running = await place.until(Phase.RUNNING)
         (pod,) = await place.pods()

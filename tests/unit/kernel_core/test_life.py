@@ -162,10 +162,12 @@ def test_a_pod_that_turns_up_late_is_removed_and_changes_no_phase(phase: Phase, 
     assert (made.status.phase, made.status.incarnation) == (phase, 1)
 
 
-def test_a_kernel_whose_object_is_being_deleted_is_terminating() -> None:
-    """Somebody's finalizer, or a foreground deletion, may hold it for a while."""
-    made = plan(replace(make_kernel(phase=Phase.RUNNING, incarnation=1), deleting=True), make_pod())
-    assert (made.status.phase, made.actions) == (Phase.TERMINATING, ())
+def test_a_kernel_whose_object_is_being_deleted_gives_its_pod_back_at_once() -> None:
+    """Somebody's finalizer, or a foreground deletion, may hold the object for a while; it need not hold the GPU."""
+    kernel = replace(make_kernel(phase=Phase.RUNNING, incarnation=1), deleting=True)
+    made = plan(kernel, make_pod())
+    assert (made.status.phase, made.actions) == (Phase.TERMINATING, (RemovePod("pod-1", "uid-1", 1, ask_kernel=True),))
+    assert plan(kernel, make_pod(deleting=True)).actions == ()
 
 
 def test_a_pod_that_ended_is_removed_before_the_kernel_has_failed() -> None:
