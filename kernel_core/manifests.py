@@ -2,34 +2,37 @@
 
 Pure. The order of precedence, weakest first: the template's pod template, the size's fields, the kernelspec's
 image, command and environment, and last what must hold whatever the administrator wrote: names, labels, the
-connection file, the home, no service account token.
+connection file, the home, no service account token. ``docs/reference/pod-merge.md`` has it field by field.
 """
 
 from __future__ import annotations
 
 import base64
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import reduce
 from typing import Any
 
+from kernel_core.images import ORIGINAL_IMAGES
 from kernel_core.kernel import Kernel, Object
+from kernel_core.labels import our_annotations, our_labels, size_annotations, size_labels
+from kernel_core.merge import merged_list, merged_pod
 from kernel_core.names import (
     API_VERSION,
     CONNECTION_DIR,
-    CONNECTION_FILE,
     CONNECTION_KEY,
     KERNEL_CONTAINER,
     LABEL_INCARNATION,
     LABEL_KERNEL,
     LABEL_MANAGED_BY,
-    LABEL_USERNAME,
     pod_name,
-    safe_slug,
     secret_name,
 )
-from kernel_core.sizes import KernelSpec, Size
+from kernel_core.placeholders import filled, placeholder_values
+from kernel_core.pod_template import Fragment, base_pod, kernel_container
+from kernel_core.security import secured
+from kernel_core.spec_objects import InvalidSpecError, KernelSpec, Size
 
 GRACE_SECONDS = 5
 """Seconds a pod may take to end after SIGTERM. A kernel that is PID 1 ignores SIGTERM: more would only hold the GPU."""
@@ -126,122 +129,72 @@ def connection_secret(kernel: Kernel, incarnation: int, namespace: str, info: Co
     }
 
 
-def _container(spec: dict[str, Any]) -> dict[str, Any]:
-    containers: list[dict[str, Any]] = spec.setdefault("containers", [])
-    for container in containers:
-        if container.get("name") == KERNEL_CONTAINER:
-            return container
-    if containers:
-        containers[0]["name"] = KERNEL_CONTAINER
-        return containers[0]
-    containers.append({"name": KERNEL_CONTAINER})
-    return containers[0]
-
-
-def _merge_env(container: dict[str, Any], env: list[Mapping[str, Any]]) -> None:
-    named = {entry["name"]: entry for entry in [*container.get("env", []), *env]}
-    container["env"] = list(named.values())
-
-
-def _apply_size(spec: dict[str, Any], container: dict[str, Any], size: Size) -> None:
-    if size.resources:
-        resources = container.setdefault("resources", {})
-        for kind in ("requests", "limits"):
-            resources[kind] = {**resources.get(kind, {}), **size.resources}
-    if size.node_selector:
-        spec["nodeSelector"] = {**spec.get("nodeSelector", {}), **size.node_selector}
-    if size.tolerations:
-        spec["tolerations"] = [*spec.get("tolerations", []), *size.tolerations]
-    if size.priority_class:
-        spec["priorityClassName"] = size.priority_class
-    if size.shared_memory:
-        volume = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size.shared_memory}}
-        spec.setdefault("volumes", []).append(volume)
-        container.setdefault("volumeMounts", []).append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
-
-
-def _apply_home(spec: dict[str, Any], container: dict[str, Any], home: Home) -> None:
+def _home_layer(home: Home) -> Fragment:
+    """The home of the user's server, or an empty one."""
     mount: dict[str, Any] = {"name": "home", "mountPath": home.mount_path}
-    if home.claim and home.mode != "None":
-        volume: dict[str, Any] = {"persistentVolumeClaim": {"claimName": home.claim}}
-        if home.sub_path:
-            mount["subPath"] = home.sub_path
-        if home.mode == "SameNode" and home.node:
-            # The volume cannot be mounted on two nodes; the name is the node's label, so the scheduler still decides.
-            spec["nodeSelector"] = {**spec.get("nodeSelector", {}), "kubernetes.io/hostname": home.node}
-    else:
-        volume = {"emptyDir": {}}
-    spec.setdefault("volumes", []).append({"name": "home", **volume})
-    container.setdefault("volumeMounts", []).append(mount)
+    layer: Fragment = {"containers": [{"name": KERNEL_CONTAINER, "volumeMounts": [mount]}]}
+    if not home.claim or home.mode == "None":
+        return {**layer, "volumes": [{"name": "home", "emptyDir": {}}]}
+    if home.sub_path:
+        mount["subPath"] = home.sub_path
+    layer["volumes"] = [{"name": "home", "persistentVolumeClaim": {"claimName": home.claim}}]
+    if home.mode == "SameNode" and home.node:
+        # The volume cannot be mounted on two nodes; the name is the node's label, so the scheduler still decides.
+        layer["nodeSelector"] = {"kubernetes.io/hostname": home.node}
+    return layer
 
 
-def _secure(spec: dict[str, Any], container: dict[str, Any], home: Home) -> None:
-    spec["securityContext"] = {
-        "runAsNonRoot": True,
-        "runAsUser": home.uid,
-        "runAsGroup": home.gid,
-        **({"fsGroup": home.fs_group} if home.fs_group is not None else {}),
-        "seccompProfile": {"type": "RuntimeDefault"},
-        **spec.get("securityContext", {}),
+def _connection_layer(kernel: Kernel, incarnation: int) -> Fragment:
+    """The connection file, and how the pod ends."""
+    secret = {"secretName": secret_name(kernel.name, incarnation), "defaultMode": 0o440}
+    mount = {"name": "connection", "mountPath": CONNECTION_DIR, "readOnly": True}
+    return {
+        "volumes": [{"name": "connection", "secret": secret}],
+        "containers": [{"name": KERNEL_CONTAINER, "volumeMounts": [mount]}],
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
     }
-    container["securityContext"] = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        **container.get("securityContext", {}),
-    }
+
+
+def _our_env(kernel: Kernel, home: Home) -> list[dict[str, Any]]:
+    return [
+        {"name": "HOME", "value": home.mount_path},
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        # A dollar in a name must not be read as a reference to another variable.
+        {"name": "JUPYTERHUB_USER", "value": kernel.owner.user.replace("$", "$$")},
+    ]
 
 
 def kernel_pod(
-    kernel: Kernel, incarnation: int, namespace: str, spec: KernelSpec, size: Size | None, home: Home
+    kernel: Kernel,
+    incarnation: int,
+    namespace: str,
+    spec: KernelSpec,
+    size: Size | None,
+    home: Home,
+    *,
+    images: Mapping[str, str] = ORIGINAL_IMAGES,
 ) -> dict[str, Any]:
-    """The pod of one incarnation, merged in the order that the module's first lines give."""
-    template = copy.deepcopy(dict(size.template)) if size else {}
-    pod: dict[str, Any] = template.get("spec") or {}
-    container = _container(pod)
-    if size:
-        _apply_size(pod, container, size)
-    container["image"] = spec.image
-    if spec.image_pull_policy:
-        container["imagePullPolicy"] = spec.image_pull_policy
-    container["command"] = [word.replace("{connection_file}", CONNECTION_FILE) for word in spec.command]
-    container.pop("args", None)
-    container["workingDir"] = kernel.working_dir or home.mount_path
-    _merge_env(container, list(spec.env))
-    _merge_env(
-        container,
-        [
-            {"name": "HOME", "value": home.mount_path},
-            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-            {"name": "JUPYTERHUB_USER", "value": kernel.owner.user},
-        ],
-    )
-    _apply_home(pod, container, home)
-    secret = {"secretName": secret_name(kernel.name, incarnation), "defaultMode": 0o440}
-    pod["volumes"].append({"name": "connection", "secret": secret})
-    container["volumeMounts"].append({"name": "connection", "mountPath": CONNECTION_DIR, "readOnly": True})
-    _secure(pod, container, home)
-    pod["restartPolicy"] = "Never"
-    pod["terminationGracePeriodSeconds"] = GRACE_SECONDS
-    if "serviceAccountName" not in pod:
-        pod["automountServiceAccountToken"] = False
-        pod["enableServiceLinks"] = False
+    """The pod of one incarnation, merged in the order that the module's first lines give.
+
+    ``images`` maps old image names to those that run. Raises InvalidSpecError if no image is named anywhere.
+    """
+    base = base_pod(kernel, namespace, spec, size, images)
+    pod = reduce(merged_pod, [_home_layer(home), _connection_layer(kernel, incarnation)], base.pod)
+    container = kernel_container(pod)
+    if not container.get("image"):
+        raise InvalidSpecError(f"JupyterKernelSpec {spec.name}: spec.image is missing; name the image its kernels run.")
+    ours = _our_env(kernel, home)
+    # Ours come first, so that an administrator's variable may refer to them: $(HOME)/cache.
+    container["env"] = merged_list(("name",), ours, container.get("env"), ours)
+    container["workingDir"] = kernel.working_dir or container.get("workingDir") or home.mount_path
+    meta = _owned(kernel, pod_name(kernel.owner.user, kernel.name, incarnation), namespace, incarnation)
+    values = placeholder_values(kernel, namespace)
+    meta["labels"] = {**filled(size_labels(size), values), **our_labels(kernel), **meta["labels"]}
+    meta["annotations"] = {**filled(size_annotations(size), values), **our_annotations(kernel, base.adapted)}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": _pod_metadata(kernel, incarnation, namespace, template.get("metadata") or {}),
-        "spec": pod,
+        "metadata": meta,
+        "spec": secured(pod, home.uid, home.gid, home.fs_group),
     }
-
-
-def _pod_metadata(kernel: Kernel, incarnation: int, namespace: str, template: Mapping[str, Any]) -> dict[str, Any]:
-    meta = _owned(kernel, pod_name(kernel.owner.user, kernel.name, incarnation), namespace, incarnation)
-    meta["labels"] = {
-        **template.get("labels", {}),
-        "app": "jupyterhub",
-        "component": "jupyter-kernel",
-        "app.kubernetes.io/component": "kernel",
-        LABEL_USERNAME: safe_slug(kernel.owner.user),
-        **meta["labels"],
-    }
-    meta["annotations"] = {**template.get("annotations", {}), LABEL_USERNAME: kernel.owner.user}
-    return meta

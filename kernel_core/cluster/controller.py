@@ -33,7 +33,7 @@ from kernel_core.plan import (
     SuspendForIdle,
     make_plan,
 )
-from kernel_core.sizes import KernelSpec, Size, parse_size, parse_spec
+from kernel_core.sizes import InvalidSpecError, KernelSpec, Size, parse_size, parse_spec, size_of
 
 log = logging.getLogger(__name__)
 
@@ -229,14 +229,13 @@ class KernelController:
     def _choice(self, kernel: Kernel) -> tuple[KernelSpec, Size | None]:
         """The kernelspec and the size of a kernel, as they are written now."""
         spec = self.specs.get(kernel.kernelspec)
-        size = self.sizes.get(kernel.size) if kernel.size else None
         if spec is None:
-            missing = f"JupyterKernelSpec {kernel.kernelspec}"
-        elif kernel.size and size is None:
-            missing = f"JupyterKernelTemplate {kernel.size}"
-        else:
-            return spec, size
-        raise RefusedError(Reason.KERNEL_SPEC_NOT_FOUND, f"{missing} does not exist in namespace {self._namespace}.")
+            missing = f"JupyterKernelSpec {kernel.kernelspec} does not exist in namespace {self._namespace}."
+            raise RefusedError(Reason.KERNEL_SPEC_NOT_FOUND, missing)
+        try:
+            return spec, size_of(spec, kernel.size, self.sizes)
+        except InvalidSpecError as error:
+            raise RefusedError(Reason.KERNEL_SPEC_NOT_FOUND, str(error)) from error
 
     async def _remove(self, kernel: Kernel, action: RemovePod) -> None:
         if action.ask_kernel and action.incarnation == kernel.status.incarnation:
