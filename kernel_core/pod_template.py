@@ -26,7 +26,7 @@ Fragment = dict[str, Any]
 """Part of a pod spec."""
 
 SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108  # the path in the container
-SHARED_MEMORY_VOLUME = "shm"
+SHARED_MEMORY_VOLUME = "shared-memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def base_pod(kernel: Kernel, namespace: str, spec: KernelSpec, size: Size | None
     pod = merged_pod(pod, spec_layer(spec, image, argv.words))
     for unused in ("args", "restartPolicy", "restartPolicyRules"):
         kernel_container(pod).pop(unused, None)
-    pod = filled_pod(pod, placeholder_values(kernel, namespace))
+    pod = merged_pod({}, filled_pod(pod, placeholder_values(kernel, namespace)))  # names may have become the same
     notes = [f"image {wanted} replaced by {image}"] if was_mapped else []
     return Base(with_devices(pod, size.shared_memory if size else ""), "; ".join([*notes, *filter(None, [argv.note])]))
 
@@ -155,7 +155,10 @@ def shared_memory_layer(container: Mapping[str, Any], setting: str) -> Fragment:
         limit = setting
     else:
         mounts = container.get("volumeMounts") or ()
-        taken = any(str(mount["mountPath"]).rstrip("/") == SHARED_MEMORY_PATH for mount in mounts)
+        taken = any(
+            str(mount["mountPath"]).rstrip("/") == SHARED_MEMORY_PATH and mount["name"] != SHARED_MEMORY_VOLUME
+            for mount in mounts
+        )
         amounts = extended_of(resources).values()
         accelerated = bool(resources.get("claims")) or any(not is_zero(amount) for amount in amounts)
         if taken or not accelerated:

@@ -16,7 +16,7 @@ from kernel_core.names import KERNEL_CONTAINER
 from kernel_core.quantities import is_extended, parse_quantity
 from kernel_core.spec_objects import KernelSpec, Size
 
-OUR_VOLUMES = frozenset({"home", "connection", "shm"})
+OUR_VOLUMES = frozenset({"home", "connection", "shared-memory"})
 """Volumes that every kernel pod may have; mounts may name them."""
 CLAIM_SOURCES = ("resourceClaimName", "resourceClaimTemplateName")
 
