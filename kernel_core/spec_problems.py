@@ -114,7 +114,7 @@ def size_problems(size: Size) -> list[str]:
 
 
 def _template(template: Mapping[str, Any], where: str) -> Iterator[str]:
-    metadata, pod = template.get("metadata") or {}, template.get("spec") or {}
+    metadata, pod = template.get("metadata", {}), template.get("spec", {})
     for part, value in (("metadata", metadata), ("spec", pod)):
         if not isinstance(value, Mapping):
             yield f"{where}.{part} must be an object."
@@ -125,9 +125,9 @@ def _template(template: Mapping[str, Any], where: str) -> Iterator[str]:
     yield from _mappings(pod, f"{where}.spec", (*POD_MAPPINGS, "securityContext"))
     for field, key in POD_LISTS.items():
         if field in ("containers", "initContainers"):
-            yield from _containers(pod.get(field) or (), f"{where}.spec.{field}")
+            yield from _containers(pod.get(field, ()), f"{where}.spec.{field}")
         else:
-            yield from _entries(pod.get(field) or (), f"{where}.spec.{field}", key)
+            yield from _entries(pod.get(field, ()), f"{where}.spec.{field}", key)
 
 
 def _containers(containers: object, where: str) -> Iterator[str]:
@@ -140,11 +140,11 @@ def _containers(containers: object, where: str) -> Iterator[str]:
         yield from _mappings(container, path, ("resources", "securityContext"))
         for field, key in CONTAINER_LISTS.items():
             required = tuple(part for part in key if part != "protocol")
-            yield from _entries(container.get(field) or (), f"{path}.{field}", required)
-        resources = container.get("resources") or {}
+            yield from _entries(container.get(field, ()), f"{path}.{field}", required)
+        resources = container.get("resources", {})
         if isinstance(resources, Mapping):
             yield from _mappings(resources, f"{path}.resources", ("requests", "limits"))
-            yield from _entries(resources.get("claims") or (), f"{path}.resources.claims", ("name",))
+            yield from _entries(resources.get("claims", ()), f"{path}.resources.claims", ("name",))
             for kind in ("requests", "limits"):
                 if isinstance(resources.get(kind), Mapping):
                     yield from _resources(resources[kind], f"{path}.resources.{kind}")

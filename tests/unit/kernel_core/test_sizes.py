@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from kernel_core.manifests import Home, kernel_pod
 from kernel_core.quantities import half_of, parse_quantity
 from kernel_core.sizes import (
     InvalidSpecError,
@@ -19,6 +23,8 @@ from kernel_core.sizes import (
     problems_of,
     size_of,
 )
+from tests.unit.kernel_core.random_pods import NAMES, a_size
+from tests.unit.kernel_core.test_life import make_kernel
 
 SPEC = KernelSpec("py", "Python", "python", "i:1", ("python",), namespace="ns")
 CPU, GPU = Size("cpu", "CPU"), Size("gpu", "1 GPU", {"nvidia.com/gpu": "1"})
@@ -242,3 +248,35 @@ def test_what_is_no_quantity_is_none(text: object) -> None:
 def test_half_of_a_memory_limit_is_written_whole() -> None:
     """In the largest unit that fits."""
     assert [half_of(text) for text in ("64Gi", "3Gi", "1G", "1", None)] == ["32Gi", "1536Mi", "500000000", "", ""]
+
+
+def damaged(source: random.Random, value: Any) -> Any:
+    """A JSON value with one of its parts replaced by something else."""
+    if isinstance(value, Mapping) and value and source.random() < 0.85:
+        key = source.choice(sorted(value))
+        return {**value, key: damaged(source, value[key])}
+    if isinstance(value, list) and value and source.random() < 0.85:
+        index = source.randrange(len(value))
+        return [*value[:index], damaged(source, value[index]), *value[index + 1 :]]
+    return source.choice(([], {}, ["x"], {"x": 1}, [[]], [None], "x", "", 7, -1, 0.5, True, None, [{"name": {}}]))
+
+
+@pytest.mark.parametrize("seed", range(400))
+def test_a_template_full_of_mistakes_is_either_explained_or_becomes_a_pod(seed: int) -> None:
+    """Free form to the API server; nothing in it may end the controller's loop."""
+    source = random.Random(seed)
+    volumes = [{"name": name, "emptyDir": {}} for name in NAMES]
+    more = {"volumes": volumes, "securityContext": {"runAsUser": 1}, "affinity": {}}
+    sound = a_size(source).template
+    template = {**sound, "spec": {**sound["spec"], **more}}
+    for _ in range(source.randrange(1, 4)):
+        template = damaged(source, template)
+    item = {"metadata": {"name": "s"}, "spec": {"template": template}}
+    try:
+        made = parse_size(item)
+    except InvalidSpecError:
+        return
+    problems = wrong(made)
+    assert all("JupyterKernelTemplate s" in problem for problem in problems)
+    if not problems:
+        kernel_pod(make_kernel(), 1, "ns", SPEC, made, Home())
