@@ -11,15 +11,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from kernel_core.cluster.client import AlreadyExistsError, Client, NotFoundError, Resource
 from local_cluster.addresses import claim_slice
 from local_cluster.control_plane.build import cache_dir, program
 from local_cluster.control_plane.start import ControlPlane, kubeconfig, write_private
-from local_cluster.node.agent import NodeAgent
+from local_cluster.node.agent import HOST, NodeAgent
 from local_cluster.node.images import Images
+from local_cluster.node.logs import make_certificate, server_context
 from local_cluster.node.provisioner import Provisioner
 from local_cluster.node.shim import built_shim
+from local_cluster.processes import Process
 
 SOURCES = Path(__file__).parents[1]
 NAMESPACES = Resource("", "v1", "namespaces")
@@ -48,6 +51,24 @@ def check_sandbox() -> None:
             f"bubblewrap may not make user namespaces here: {result.stderr.strip()}. "
             "Allow them (sysctl kernel.unprivileged_userns_clone=1, or an AppArmor profile for bwrap), or run as root."
         )
+
+
+class _ControlPlane(ControlPlane):
+    """Gives the API server what it needs to read logs of a node: its own certificate and the node's."""
+
+    caller: tuple[Path, Path]
+    node_authority: Path
+
+    async def _component(self, name: str, *flags: str) -> Process:
+        """Called by ControlPlane for each component, before it is started."""
+        if name == "kube-apiserver":
+            certificate, key = self.caller
+            flags += (
+                f"--kubelet-client-certificate={certificate}",
+                f"--kubelet-client-key={key}",
+                f"--kubelet-certificate-authority={self.node_authority}",
+            )
+        return await super()._component(name, *flags)
 
 
 class LocalCluster:
@@ -92,12 +113,27 @@ class LocalCluster:
         shim = await asyncio.to_thread(built_shim, cache_dir(os.environ))
         self.slice = claim_slice()
         self._stack.callback(self.slice.release)
-        self.control_plane = ControlPlane(binary, self._dir, self.slice.services)
+        certificate = make_certificate(self._dir / "pki", "node", HOST)
+        control_plane = _ControlPlane(binary, self._dir, self.slice.services)
+        control_plane.caller = make_certificate(self._dir / "pki", "node-caller", HOST)
+        control_plane.node_authority = certificate[0]
+        self.control_plane = control_plane
         await self._stack.enter_async_context(self.control_plane)
         self.kubectl = [str(binary), "kubectl", f"--kubeconfig={self.kubeconfig}"]
         self.client = await self._stack.enter_async_context(Client(str(self.kubeconfig)))
         await self._stack.enter_async_context(Provisioner(self.client, self._dir))
-        self.node = NodeAgent(self.client, self._node_name, self._gpus, self._images, self.slice, self._dir, shim)
+        api = urlsplit(self.control_plane.server)
+        self.node = NodeAgent(
+            self.client,
+            self._node_name,
+            self._gpus,
+            self._images,
+            self.slice,
+            self._dir,
+            shim,
+            (str(api.hostname), api.port or 443),
+            server_context(certificate, control_plane.caller[0]),
+        )
         await self._stack.enter_async_context(self.node)
         await self._ready()
 

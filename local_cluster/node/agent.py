@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +17,14 @@ from kernel_core.cluster.client import PODS, AlreadyExistsError, ApiError, Clien
 from kernel_core.cluster.informer import Informer
 from local_cluster.addresses import Slice
 from local_cluster.node.container import now
+from local_cluster.node.environment import CAPACITY
+from local_cluster.node.events import Recorder
 from local_cluster.node.images import Images
-from local_cluster.node.pod import PodRunner
+from local_cluster.node.logs import Log, LogServer
+from local_cluster.node.network import ServiceNetwork
+from local_cluster.node.pod import Node, PodRunner
+from local_cluster.node.references import READABLE
+from local_cluster.node.services import Address
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +34,8 @@ LEASE_NAMESPACE = "kube-node-lease"
 LEASE_INTERVAL = 8.0
 """Seconds between two renewals; the control plane waits 40."""
 GPU = "nvidia.com/gpu"
+HOST = "127.0.0.1"
+"""The node's own address."""
 
 
 def gpus_of(pod: Mapping[str, Any]) -> int:
@@ -38,15 +48,28 @@ class NodeAgent:
     """One process node."""
 
     def __init__(
-        self, client: Client, name: str, gpus: int, images: Images, addresses: Slice, directory: Path, shim: Path
+        self,
+        client: Client,
+        name: str,
+        gpus: int,
+        images: Images,
+        addresses: Slice,
+        directory: Path,
+        shim: Path,
+        api: Address,
+        tls: ssl.SSLContext,
     ) -> None:
+        """``api`` is where the API server listens, ``tls`` how it is let in to read logs."""
         self._client = client
         self.name = name
         self._gpus = gpus
-        self._images = images
         self._addresses = addresses
         self._dir = directory
-        self._shim = shim
+        self._stack = AsyncExitStack()
+        self.network = ServiceNetwork(client, lambda: self._pods.all(), api)
+        self._node = Node(client, images, HOST, shim, self.network, Recorder(client, name))
+        self._logs = LogServer(HOST, tls, self._log_of)
+        self._watched = [self._follow(kind) for kind in ("secrets", "configmaps")]
         self._runners: dict[str, PodRunner] = {}
         self._devices: dict[str, set[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,15 +79,44 @@ class NodeAgent:
         self._pods.on_change(self._seen)
 
     async def __aenter__(self) -> Self:
-        await self._register()
-        self._spawn(self._keep_lease())
-        await self._pods.start(timedelta(seconds=30))
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
         return self
+
+    async def _start(self) -> None:
+        for part in (self._logs, self._node.events, self.network):
+            await self._stack.enter_async_context(part)
+        await self._register()
+        self._stack.push_async_callback(self._stop)
+        self._spawn(self._keep_lease())
+        for informer in (*self._watched, self._pods):
+            await informer.start(timedelta(seconds=30))
+
+    def _follow(self, kind: str) -> Informer[dict[str, Any]]:
+        """Tell the pods whose volumes show a Secret or ConfigMap that it has changed."""
+
+        def changed(key: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+            namespace, name = key.split("/", 1)
+            if after is not None:
+                for runner in self._runners.values():
+                    if runner.name.startswith(f"{namespace}/") and runner.mounts(kind, name):
+                        runner.outdated()
+
+        informer: Informer[dict[str, Any]] = Informer(self._client, READABLE[kind], "", _identity, key=namespaced)
+        informer.on_change(changed)
+        return informer
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._pods.stop()
+        await self._stack.aclose()
+
+    async def _stop(self) -> None:
+        for informer in (self._pods, *self._watched):
+            await informer.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -89,11 +141,12 @@ class NodeAgent:
         }
         with contextlib.suppress(AlreadyExistsError):
             await self._client.create(NODES, "", node)
-        capacity = {"cpu": "64", "memory": "256Gi", "pods": "500", "ephemeral-storage": "500Gi", GPU: str(self._gpus)}
+        capacity = {**CAPACITY, "pods": "500", GPU: str(self._gpus)}
         status = {
             "capacity": capacity,
             "allocatable": capacity,
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "addresses": [{"type": "InternalIP", "address": HOST}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._logs.port}},
             "nodeInfo": {"kubeletVersion": "process-node", "operatingSystem": "linux", "architecture": "amd64"}
             | _BLANK,
             "conditions": [
@@ -126,6 +179,7 @@ class NodeAgent:
             await asyncio.sleep(LEASE_INTERVAL)
 
     def _seen(self, name: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        self.network.changed()
         pod = after or before
         assert pod is not None
         uid = pod["metadata"]["uid"]
@@ -145,18 +199,20 @@ class NodeAgent:
     def _begin(self, uid: str, pod: dict[str, Any]) -> None:
         ip = self._addresses.take({runner.ip for runner in self._runners.values()})
         directory = self._dir / "pods" / uid
-        runner = PodRunner(
-            self._client,
-            self._images,
-            pod,
-            ip,
-            "127.0.0.1",
-            directory,
-            self._shim,
-            self._give_devices(uid, gpus_of(pod)),
-        )
+        runner = PodRunner(self._node, pod, ip, directory, self._give_devices(uid, gpus_of(pod)))
         self._runners[uid] = runner
         runner.start()
+
+    def _log_of(self, namespace: str, pod: str, container: str, previous: bool) -> Log | None:
+        """Where the words of a container's present or previous run are, or None if there is no such run."""
+        runner = next((r for r in self._runners.values() if r.name == f"{namespace}/{pod}"), None)
+        keeper = runner.container(container) if runner is not None else None
+        if runner is None or keeper is None or len(keeper.log_starts) <= previous:
+            return None
+        path, starts = runner.log_file(container), keeper.log_starts
+        if previous:
+            return Log(path, starts[0], starts[1], lambda: False)
+        return Log(path, starts[-1], None, lambda: keeper.state.running and keeper.log_starts == starts)
 
     def _give_devices(self, uid: str, count: int) -> dict[str, str]:
         """What a device plugin would set: numbers of GPUs that nobody else has."""
@@ -182,6 +238,11 @@ class NodeAgent:
                     await asyncio.sleep(pause)
                 else:
                     return
+
+
+def _identity(item: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is kept of a Secret or ConfigMap: which version there is."""
+    return {"version": item["metadata"]["resourceVersion"]}
 
 
 def namespaced(item: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""One container's process: started in its sandbox, watched to its end, ended in time."""
+"""One container's process: started in its sandbox, watched to its end, ended in time; commands run beside it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ import contextlib
 import json
 import os
 import signal
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from local_cluster.node.sandbox import Sandbox, command_line, process_environment
+
+ENTER = Path(__file__).with_name("enter.py")
+LONGEST_OUTPUT = 4096
+"""Bytes kept of what a command inside says."""
+INNER_LIMIT = 2.0
+"""Seconds for bubblewrap to name the process inside."""
 
 
 def now() -> str:
@@ -28,6 +36,8 @@ class ContainerProcess:
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._status: int = -1
+        self._said = b""
+        self._inner: int | None = None
         self.started = ""
 
     async def start(self) -> None:
@@ -62,16 +72,48 @@ class ContainerProcess:
 
     def _inner_pid(self) -> int | None:
         """The process inside, which bubblewrap names as its first words."""
-        os.set_blocking(self._status, False)
-        text = b""
-        with contextlib.suppress(BlockingIOError, OSError):
-            while chunk := os.read(self._status, 4096):
-                text += chunk
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError):
-                if "child-pid" in (told := json.loads(line)):
-                    return int(told["child-pid"])
-        return None
+        if self._inner is None and self._status >= 0:
+            os.set_blocking(self._status, False)
+            with contextlib.suppress(BlockingIOError, OSError):
+                while chunk := os.read(self._status, 4096):
+                    self._said += chunk
+            for line in self._said.splitlines():
+                with contextlib.suppress(ValueError):
+                    if "child-pid" in (told := json.loads(line)):
+                        self._inner = int(told["child-pid"])
+        return self._inner
+
+    async def run(self, command: Sequence[str], limit: float) -> tuple[int, str]:
+        """Run a command inside, at most so many seconds: exit code and the end of what it said."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(limit, INNER_LIMIT)):
+                while self._inner_pid() is None:
+                    await asyncio.sleep(0.02)
+        if self._inner is None or self._process is None or self._process.returncode is not None:
+            return 126, "the container does not run"
+        argv = [sys.executable, "-I", "-S", str(ENTER), str(self._inner), self._box.working_dir, *command]
+        child = await asyncio.create_subprocess_exec(
+            *argv,
+            env=process_environment(self._box, self._pod_ip),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        said = b""
+        try:
+            async with asyncio.timeout(limit):
+                while chunk := await child.stdout.read(LONGEST_OUTPUT):
+                    said = (said + chunk)[-LONGEST_OUTPUT:]
+                return await child.wait(), said.decode(errors="replace").strip()
+        except TimeoutError:
+            return 124, f"command {' '.join(command)!r} timed out after {limit:g} s"
+        finally:
+            # Its children inside are of its group; those that left it are the container's own affair.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            await child.wait()
 
     async def stop(self, grace: float) -> None:
         """SIGTERM, then SIGKILL after ``grace`` seconds; a process that is PID 1 may well ignore the first."""

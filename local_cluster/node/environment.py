@@ -5,7 +5,13 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
+from decimal import ROUND_CEILING
 from typing import Any
+
+from kernel_core.quantities import parse_quantity
+
+CAPACITY = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "500Gi"}
+"""What the node says it has; the limit of a container that sets none."""
 
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
@@ -39,6 +45,18 @@ def field(pod: Mapping[str, Any], path: str) -> str:
     return "" if value is None else str(value)
 
 
+def resource(container: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
+    """The value of a resourceFieldRef: whole multiples of its divisor, rounded up."""
+    where, _, name = str(reference["resource"]).partition(".")
+    amounts = container.get("resources") or {}
+    text = (amounts.get(where) or {}).get(name) or (amounts.get("limits") or {}).get(name) or CAPACITY.get(name, "0")
+    divisor = parse_quantity(reference.get("divisor") or "1") or parse_quantity("1")
+    quantity = parse_quantity(text)
+    if quantity is None or divisor is None:
+        return ""
+    return str(int((quantity / divisor).to_integral_value(ROUND_CEILING)))
+
+
 def key_of(kind: str, reference: Mapping[str, Any], read: Reader) -> str | None:
     """The value that a secretKeyRef or configMapKeyRef names; None if it is optional and not there."""
     item = read(kind, reference["name"])
@@ -54,16 +72,28 @@ def key_of(kind: str, reference: Mapping[str, Any], read: Reader) -> str | None:
     raise MissingReferenceError(f"couldn't find key {reference['key']} in {singular} {reference['name']}")
 
 
-def container_environment(pod: Mapping[str, Any], container: Mapping[str, Any], read: Reader) -> dict[str, str]:
-    """All variables of a container. Raises MissingReferenceError for what must exist and does not."""
-    known: dict[str, str] = {}
+def _from_whole(source: Mapping[str, Any], read: Reader) -> dict[str, str]:
+    """The variables of one envFrom entry."""
+    found: dict[str, str] = {}
+    for key, kind, singular in (("secretRef", "secrets", "secret"), ("configMapRef", "configmaps", "configmap")):
+        if key not in source:
+            continue
+        item = read(kind, source[key]["name"])
+        if item is None and not source[key].get("optional"):
+            raise MissingReferenceError(f'{singular} "{source[key]["name"]}" not found')
+        for name, value in ((item or {}).get("data") or {}).items():
+            text = base64.b64decode(value).decode() if kind == "secrets" else value
+            found[source.get("prefix", "") + name] = text
+    return found
+
+
+def container_environment(
+    pod: Mapping[str, Any], container: Mapping[str, Any], read: Reader, services: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """All variables of a container over those of Services. Raises MissingReferenceError for what must exist."""
+    known: dict[str, str] = dict(services or {})
     for source in container.get("envFrom") or []:
-        prefix = source.get("prefix", "")
-        for kind, key in (("secretRef", "secrets"), ("configMapRef", "configmaps")):
-            if kind in source:
-                item = read(key, source[kind]["name"]) or {}
-                for name, value in (item.get("data") or {}).items():
-                    known[prefix + name] = base64.b64decode(value).decode() if key == "secrets" else value
+        known.update(_from_whole(source, read))
     for entry in container.get("env") or []:
         origin = entry.get("valueFrom") or {}
         value: str | None
@@ -74,7 +104,7 @@ def container_environment(pod: Mapping[str, Any], container: Mapping[str, Any], 
         elif "configMapKeyRef" in origin:
             value = key_of("configmaps", origin["configMapKeyRef"], read)
         elif "resourceFieldRef" in origin:
-            value = str((container.get("resources", {}).get("limits") or {}).get("memory", ""))
+            value = resource(container, origin["resourceFieldRef"])
         else:
             value = expand(entry.get("value", ""), known)
         if value is not None:
