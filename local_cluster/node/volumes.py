@@ -107,7 +107,7 @@ class Volumes:
                     continue
 
     def _one(self, volume: Mapping[str, Any]) -> Path:
-        directory = self._dir / "volumes" / volume["name"]
+        directory = self._dir / "volumes" / str(volume["name"])
         if "persistentVolumeClaim" in volume:
             return self._claim(volume["persistentVolumeClaim"]["claimName"])
         if "hostPath" in volume:
