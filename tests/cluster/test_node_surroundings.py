@@ -27,6 +27,7 @@ from tests.cluster.workloads import (
     kubectl,
     log_of,
     pod,
+    printed,
     service,
     state,
     until_phase,
