@@ -40,23 +40,41 @@ def enter(pid: str) -> None:
         os.close(descriptor)
 
 
+def become(directory: str, command: tuple[str, ...]) -> None:
+    """Turn into the command. Python's own modules may be out of sight here, so nothing may be imported any more."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        os.write(2, f"{directory}: {error.strerror}\n".encode())
+        return
+    path = os.environ.get("PATH", "").split(":")
+    wrong = "no such command"
+    for program in [command[0]] if "/" in command[0] else [f"{part}/{command[0]}" for part in path]:
+        try:
+            os.execv(program, command)  # noqa: S606  # a command of the pod's author, inside the sandbox
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            wrong = str(error.strerror)
+    os.write(2, f"{command[0]}: {wrong}\n".encode())
+
+
 def main(pid: str, directory: str, *command: str) -> int:
     """The command's exit code."""
     try:
         enter(pid)
     except OSError as error:
-        sys.stderr.write(f"the container could not be entered: {error}\n")
+        os.write(2, f"the container could not be entered: {error.strerror}\n".encode())
         return 126
     child = os.fork()
     if child == 0:
         try:
-            os.chdir(directory)
-            os.execvp(command[0], command)  # noqa: S606  # a command of the pod's author, inside the sandbox
-        except OSError as error:
-            os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+            become(directory, command)
+        finally:
             os._exit(127)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return 128 - code if code < 0 else code
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    os._exit(main(*sys.argv[1:]))
