@@ -70,6 +70,19 @@ class ContainerProcess:
         self._status = -1
         return 128 - code if code < 0 else code
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    async def ended(self, limit: float) -> bool:
+        """Wait for its end at most so many seconds; whether it came."""
+        if self._process is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit):
+                    await self._process.wait()
+        return not self.running
+
     def _inner_pid(self) -> int | None:
         """The process inside, which bubblewrap names as its first words."""
         if self._inner is None and self._status >= 0:
@@ -89,7 +102,7 @@ class ContainerProcess:
             async with asyncio.timeout(min(limit, INNER_LIMIT)):
                 while self._inner_pid() is None:
                     await asyncio.sleep(0.02)
-        if self._inner is None or self._process is None or self._process.returncode is not None:
+        if self._inner is None or not self.running:
             return 126, "the container does not run"
         argv = [sys.executable, "-I", "-S", str(ENTER), str(self._inner), self._box.working_dir, *command]
         child = await asyncio.create_subprocess_exec(
@@ -117,15 +130,13 @@ class ContainerProcess:
 
     async def stop(self, grace: float) -> None:
         """SIGTERM, then SIGKILL after ``grace`` seconds; a process that is PID 1 may well ignore the first."""
-        if self._process is None or self._process.returncode is not None:
+        if self._process is None or not self.running:
             return
         inner = self._inner_pid()
         if inner is not None and grace > 0:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(inner, signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await self._process.wait()
+            await self.ended(grace)
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import struct
@@ -91,7 +92,8 @@ class Forwarder:
         except OSError as error:
             listener.close()
             if self._told != str(error):
-                log.warning("Service address %s:%d cannot be listened on, trying again: %s", host, port, error)
+                why = f"{error.strerror} (ports below 1024 need root)" if error.errno == errno.EACCES else error
+                log.warning("Service address %s:%d cannot be listened on, trying again: %s", host, port, why)
                 self._told = str(error)
             return False
         self._told = ""

@@ -24,10 +24,12 @@ class HostsFile:
     namespace: str
     ip: str
     hostname: str
+    aliases: tuple[str, ...] = ()
+    """The lines that its pod asks for."""
 
     def text(self, services: Iterable[str], machine: str) -> str:
         """What it says."""
-        return "\n".join([*localhost_lines(machine), f"{self.ip} {self.hostname}", *services]) + "\n"
+        return "\n".join([*localhost_lines(machine), f"{self.ip} {self.hostname}", *self.aliases, *services]) + "\n"
 
 
 def write_in_place(path: Path, text: str) -> bool:

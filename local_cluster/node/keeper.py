@@ -12,12 +12,14 @@ from typing import Any
 
 from local_cluster.node.checks import ask
 from local_cluster.node.container import ContainerProcess, now
-from local_cluster.node.probes import Kind, Probe, Verdict, probes_of
+from local_cluster.node.probes import Kind, Probe, Verdict, pre_stop, probes_of
 from local_cluster.node.restarts import BackOff, starts_again
 from local_cluster.node.status import Container, terminated, waiting
 
 RETRY_PAUSE = 0.5
 """Seconds between two looks for something that a container needs and that is not there."""
+LEAST_GRACE = 2.0
+"""Seconds that a container has to end after its preStop hook took all of its grace."""
 
 
 class NotYetError(Exception):
@@ -149,7 +151,18 @@ class Keeper:
         word = "startup" if probe.kind is Kind.STARTUP else "liveness"
         after = "will be restarted" if self._around.policy != "Never" else "will be killed"
         self._around.event("Normal", "Killing", f"Container {self.name} failed {word} probe, {after}", self.name)
-        await process.stop(self._around.grace if probe.grace is None else probe.grace)
+        await self._end(process, self._around.grace if probe.grace is None else probe.grace)
+
+    async def _end(self, process: ContainerProcess, grace: float) -> None:
+        """Do what is to be done before its end, then end it; both within its grace."""
+        began = monotonic()
+        check, pause = pre_stop(self._spec, self._around.ip, grace)
+        if grace > 0 and process.running and (check is not None or pause):
+            if pause:
+                await process.ended(pause)
+            if check is not None and (wrong := await ask(Probe(Kind.PRE_STOP, check, timeout=grace), process.run)):
+                self._around.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {wrong}", self.name)
+        await process.stop(max(grace - (monotonic() - began), min(grace, LEAST_GRACE)))
 
     async def _set(self, **changes: Any) -> None:
         new = replace(self.state, **changes)
@@ -165,4 +178,4 @@ class Keeper:
     async def stop(self, grace: float) -> None:
         """End its process."""
         if self._process is not None:
-            await self._process.stop(grace)
+            await self._end(self._process, grace)

@@ -107,7 +107,7 @@ class LogServer:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, 0, ssl_context=self._tls).start()

@@ -30,6 +30,8 @@ from local_cluster.node.volumes import Mount, Volumes, mounts_of, written
 
 log = logging.getLogger(__name__)
 
+WRITE_PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0, 10.0, 10.0, 10.0)
+"""Seconds between tries to write a status while the API server does not answer."""
 SIDECAR_GRACE = 2.0
 """Seconds that sidecars have at least to end, after the containers that they serve."""
 
@@ -231,7 +233,9 @@ class PodRunner:
         passwd.write_text(f"root:x:0:0:root:/root:/bin/sh\njovyan:x:{uid}:{gid}::{home}:/bin/bash\n")
         group.write_text(f"root:x:0:\nusers:x:{gid}:\n")
         hostname = self._pod["spec"].get("hostname") or self._meta["name"][:63].rstrip("-.")
-        self._node.network.add(self._meta["uid"], HostsFile(hosts, self._meta["namespace"], self.ip, hostname))
+        aliases = self._pod["spec"].get("hostAliases") or []
+        extra = tuple(f"{alias['ip']} {' '.join(alias.get('hostnames') or [])}" for alias in aliases)
+        self._node.network.add(self._meta["uid"], HostsFile(hosts, self._meta["namespace"], self.ip, hostname, extra))
         mounts: list[Mount] = mounts_of(spec, self._volumes, written(self._pod), environment)
         return Sandbox(
             image,
@@ -253,7 +257,7 @@ class PodRunner:
         """Write the status as it is now; the uid guards against another pod of the same name."""
         meta = self._meta
         async with self._writing:
-            for pause in (0.1, 0.5, 2.0, 5.0, 5.0):
+            for pause in WRITE_PAUSES:
                 patch = {"metadata": {"uid": meta["uid"]}, "status": self._status()}
                 try:
                     answer = await self._node.client.patch(

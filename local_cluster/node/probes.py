@@ -14,6 +14,7 @@ class Kind(StrEnum):
     STARTUP = "Startup"
     READINESS = "Readiness"
     LIVENESS = "Liveness"
+    PRE_STOP = "PreStop"  # no probe, but it is asked in the same ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def _check(container: Mapping[str, Any], spec: Mapping[str, Any], ip: str) -> Ch
 def probes_of(container: Mapping[str, Any], ip: str) -> dict[Kind, Probe]:
     """A container's probes."""
     found = {}
-    for kind in Kind:
+    for kind in (Kind.STARTUP, Kind.READINESS, Kind.LIVENESS):
         spec = container.get(f"{kind.lower()}Probe")
         if spec:
             found[kind] = Probe(
@@ -105,6 +106,13 @@ def probes_of(container: Mapping[str, Any], ip: str) -> dict[Kind, Probe]:
                 spec.get("terminationGracePeriodSeconds"),
             )
     return found
+
+
+def pre_stop(container: Mapping[str, Any], ip: str, limit: float) -> tuple[Check | None, float]:
+    """What is to be done before a container is told to end, and how many seconds to wait before that."""
+    hook = (container.get("lifecycle") or {}).get("preStop") or {}
+    pause = min(float((hook.get("sleep") or {}).get("seconds") or 0), limit)
+    return (_check(container, hook, ip) if hook and "sleep" not in hook else None), pause
 
 
 @dataclass(slots=True)

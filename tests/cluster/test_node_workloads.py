@@ -129,6 +129,27 @@ async def test_init_containers_run_in_order_and_a_sidecar_serves_the_main_one(cl
     await eventually(ended, within=5, what="the sidecar ended too")
 
 
+async def test_a_container_does_what_it_is_asked_to_before_its_end(cluster) -> None:
+    """Its preStop hook runs inside, before it is told to end and within its grace."""
+    code = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye', os.path.exists('/tmp/asked'))))\n"
+        "print('up')\n"
+        "time.sleep(60)"
+    )
+    hook = {"preStop": {"exec": {"command": ["touch", "/tmp/asked"]}}}
+    made = pod("polite", container(code, lifecycle=hook), terminationGracePeriodSeconds=20)
+    await cluster.client.create(PODS, NAMESPACE, made)
+    item = await until_phase(cluster, "polite", "Running")
+
+    async def said(words: str) -> bool:
+        return words in log_of(cluster, item)
+
+    await eventually(lambda: said("up"), within=5, what="the handler is there")
+    await cluster.client.delete(PODS, NAMESPACE, "polite")
+    await eventually(lambda: said("bye True"), within=5, what="asked, then told")
+
+
 async def test_when_the_node_has_stopped_nothing_of_it_is_left(tmp_path: Path) -> None:
     """No task, no listener, no process."""
     before = asyncio.all_tasks()

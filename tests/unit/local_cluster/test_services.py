@@ -86,13 +86,16 @@ def test_variables_name_the_services_unless_the_pod_wants_none() -> None:
 
 def test_a_hosts_file_keeps_the_machines_localhost_and_the_file_itself(tmp_path: Path) -> None:
     """A sandbox has the file, not its name."""
-    file = HostsFile(tmp_path / "hosts", "a", "127.64.1.2", "me")
+    file = HostsFile(tmp_path / "hosts", "a", "127.64.1.2", "me", ("10.9.9.9 friend",))
     machine = "127.0.0.1 localhost\n::1 ip6-localhost localhost # mine\n10.0.0.1 office\n"
     assert localhost_lines("10.0.0.1 office") == ["127.0.0.1 localhost"]
     write_in_place(file.path, file.text(["127.65.0.9 long.name.of.a.service"], machine))
     node = file.path.stat().st_ino
     assert write_in_place(file.path, file.text([], machine))
-    assert file.path.read_text() == "127.0.0.1 localhost\n::1 ip6-localhost localhost # mine\n127.64.1.2 me\n"
+    assert (
+        file.path.read_text()
+        == "127.0.0.1 localhost\n::1 ip6-localhost localhost # mine\n127.64.1.2 me\n10.9.9.9 friend\n"
+    )
     assert file.path.stat().st_ino == node
     assert not write_in_place(file.path, file.text([], machine))
 

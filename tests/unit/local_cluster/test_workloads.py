@@ -12,7 +12,7 @@ import pytest
 from local_cluster.node.atomic_files import File, write
 from local_cluster.node.environment import MissingReferenceError, container_environment, resource
 from local_cluster.node.logs import tail_start
-from local_cluster.node.probes import Exec, HttpGet, Kind, Nothing, Probe, TcpSocket, Verdict, probes_of
+from local_cluster.node.probes import Exec, HttpGet, Kind, Nothing, Probe, TcpSocket, Verdict, pre_stop, probes_of
 from local_cluster.node.references import references, tokens
 from local_cluster.node.restarts import BackOff, init_policy, starts_again
 from local_cluster.node.sandbox import opened
@@ -52,6 +52,14 @@ def test_probes_are_read_with_kubernetes_defaults() -> None:
     assert probes_of({}, "127.64.1.2") == {}
     unknown = probes_of({"livenessProbe": {"tcpSocket": {"port": "none"}}}, "127.64.1.2")
     assert unknown[Kind.LIVENESS].check == Nothing("couldn't find port: none")
+
+
+def test_a_pre_stop_hook_takes_no_longer_than_the_grace() -> None:
+    """A pause, a question, or nothing."""
+    assert pre_stop({}, "1", 30) == (None, 0)
+    assert pre_stop({"lifecycle": {"preStop": {"sleep": {"seconds": 90}}}}, "1", 30) == (None, 30)
+    asked = {"lifecycle": {"preStop": {"httpGet": {"port": 8080, "path": "/bye"}}}}
+    assert pre_stop(asked, "1", 30) == (HttpGet("http://1:8080/bye", {}), 0)
 
 
 def test_answers_count_in_a_row() -> None:
